@@ -1,0 +1,194 @@
+"""What an engine is: small blocking objects behind protocols, and the nouns they speak in.
+
+Audio is mono float32 in [-1, 1] with its rate beside it. Methods block; `scheduling.py` chooses the thread. An engine knows nothing of
+requests, files, HTTP or other windows: order, context and fairness are its callers' business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+if TYPE_CHECKING:  # numpy costs a tenth of a second at start and is not needed until there is audio
+    import numpy as np
+    import numpy.typing as npt
+
+    Samples: TypeAlias = npt.NDArray[np.float32]
+
+SAMPLE_RATE = 16_000  # Hz, what Whisper, PocketSphinx and Silero take
+WINDOW_SECONDS = 30  # what Whisper's encoder sees at once
+WINDOW_SAMPLES = WINDOW_SECONDS * SAMPLE_RATE
+
+
+class Task(StrEnum):
+    """What a model is for, in the words of the Hugging Face hub."""
+
+    STT = "automatic-speech-recognition"
+    TTS = "text-to-speech"
+    VAD = "voice-activity-detection"
+    EMBEDDING = "speaker-embedding"
+
+
+# --- Recognition ---
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How one window is to be heard. Equal options may share a batch."""
+
+    task: Literal["transcribe", "translate"] = "transcribe"
+    language: str | None = None
+    """ISO 639-1; None lets the engine detect it from the window."""
+    prompt: str | None = None
+    """Text that came before, or that shows style and spelling."""
+    hotwords: str | None = None
+    temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    """Tried in turn until the text is neither repetitive nor improbable."""
+    beam_size: int = 5
+    timestamps: bool = True
+    """Whether segments get times of their own; False makes one segment of a window, a little faster."""
+    words: bool = False
+    """Whether segments carry words with times."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A stretch of audio that an engine hears at once."""
+
+    samples: Samples
+    """shape (n,), float32, 16 kHz, at most 30 s."""
+    options: DecodeOptions = field(default_factory=DecodeOptions)
+
+
+@dataclass(frozen=True)
+class Word:
+    word: str
+    """As in the text, with its leading space."""
+    start: float
+    """Seconds from the start of the window; after `transcription`, of the audio."""
+    end: float
+    """Seconds, likewise."""
+    probability: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    text: str
+    """As the model wrote it, with its leading space."""
+    start: float
+    """Seconds from the start of the window; after `transcription`, of the audio."""
+    end: float
+    """Seconds, likewise."""
+    tokens: tuple[int, ...] = ()
+    avg_logprob: float = 0.0
+    compression_ratio: float = 1.0
+    no_speech_prob: float = 0.0
+    temperature: float = 0.0
+    words: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """What an engine heard in one window."""
+
+    segments: tuple[Segment, ...]
+    language: str
+    """ISO 639-1."""
+    language_probability: float = 1.0
+
+
+class SpeechToText(Protocol):
+    """A recogniser.
+
+    `workers` calls may run at the same time; each takes up to `batch_size` windows whose `batch_key` is equal.
+    """
+
+    languages: Sequence[str]
+    """ISO 639-1 codes it understands."""
+    translates: bool
+    """Whether `task="translate"` is possible."""
+    workers: int
+    batch_size: int
+
+    def decode(self, windows: Sequence[Window]) -> list[Hypothesis]:
+        """Hear the windows, in order. An answer for each, empty where nothing was said."""
+        ...
+
+    def batch_key(self, window: Window) -> object:
+        """Windows with equal keys may be decoded together."""
+        ...
+
+    def close(self) -> None:
+        """Give the memory back. No call is running, none follows."""
+        ...
+
+
+# --- Speech ---
+
+
+@dataclass(frozen=True)
+class Voice:
+    id: str
+    """What a request names, e.g. `af_heart`."""
+    name: str
+    language: str
+    """BCP 47, e.g. `en-US`."""
+    gender: Literal["female", "male"] | None = None
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of text to speak in one go: a clause, a sentence or a few."""
+
+    text: str
+    voice: str
+    """An id of `voices()`."""
+    speed: float = 1.0
+    """1.0 is the voice's own; within the engine's `speeds`."""
+    language: str | None = None
+    """BCP 47, where it differs from the voice's."""
+
+
+class TextToSpeech(Protocol):
+    """A voice model."""
+
+    sample_rate: int
+    """Hz of what `synthesize` returns."""
+    speeds: tuple[float, float]
+    """Slowest and fastest that it can do itself."""
+    workers: int
+
+    def voices(self) -> Sequence[Voice]: ...
+
+    def synthesize(self, piece: Piece) -> Samples:
+        """Speak one piece. Shape (n,), float32, at `sample_rate`; empty where there is nothing to say."""
+        ...
+
+    def close(self) -> None: ...
+
+
+# --- Voice activity ---
+
+
+class SpeechFrames(Protocol):
+    """One stream of audio under a voice activity detector, which remembers what it heard."""
+
+    def probabilities(self, samples: Samples) -> Samples:
+        """The chance of speech in each frame of 512 samples (32 ms) at 16 kHz.
+
+        Takes shape (512 * n,) and returns shape (n,).
+        """
+        ...
+
+
+class VoiceActivity(Protocol):
+    """A voice activity detector. Streams are independent and may run at the same time."""
+
+    def stream(self) -> SpeechFrames: ...
+
+    def close(self) -> None: ...
+
+
+Engine: TypeAlias = SpeechToText | TextToSpeech | VoiceActivity
