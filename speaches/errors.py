@@ -115,4 +115,6 @@ class TimedOut(SpeachesError):
 
 def internal_error(request_id: str) -> dict[str, Any]:
     """The envelope for a bug: it tells what to look for in the log and nothing of the inside."""
-    return SpeachesError(f"The server failed on this request. Its log has the reason under request id {request_id}.").as_openai()
+    return SpeachesError(
+        f"The server failed on this request. Its log has the reason under request id {request_id}."
+    ).as_openai()

@@ -60,8 +60,8 @@ class Settings(BaseSettings):
     # The server
     api_key: SecretStr | None = None
     """The key that every request must carry; unset lets everybody in."""
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lambda v: str(v).lower())] = Field(
-        "info", validation_alias=AliasChoices("log_level", "speaches_log_level")
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lambda v: str(v).lower())] = (
+        Field(default="info", validation_alias=AliasChoices("log_level", "speaches_log_level"))
     )
     """How much is logged."""
     uvicorn_host: str = "127.0.0.1"
@@ -75,7 +75,7 @@ class Settings(BaseSettings):
 
     # Models
     default_stt_model: str = Field(
-        "Systran/faster-distil-whisper-small.en", validation_alias=AliasChoices("default_stt_model", "whisper__model")
+        default="Systran/faster-distil-whisper-small.en", validation_alias=AliasChoices("default_stt_model", "whisper__model")
     )
     """Recogniser of a request that names none."""
     default_tts_model: str = "speaches-ai/Kokoro-82M-v1.0-ONNX"
@@ -94,11 +94,13 @@ class Settings(BaseSettings):
     """Token for private and gated models of the Hugging Face hub."""
     hf_hub_enable_hf_transfer: bool = True
     """Faster downloads. huggingface-hub 2 does them with Xet: this sets HF_XET_HIGH_PERFORMANCE."""
-    model_load_timeout: Seconds = Field(300.0, validation_alias=AliasChoices("model_load_timeout", "max_model_load_seconds"))
+    model_load_timeout: Seconds = Field(
+        default=300.0, validation_alias=AliasChoices("model_load_timeout", "max_model_load_seconds")
+    )
     """Seconds that a request waits for a model to load (then 504); the load itself goes on."""
     model_memory_bytes: Annotated[int, Field(ge=0)] = 0
     """What the loaded models may weigh together, by their files; idle ones go first. 0 is no limit."""
-    stt_model_ttl: float = Field(300.0, validation_alias=AliasChoices("stt_model_ttl", "whisper__ttl"))
+    stt_model_ttl: float = Field(default=300.0, validation_alias=AliasChoices("stt_model_ttl", "whisper__ttl"))
     """Seconds an idle recogniser stays in memory; 0 unloads at once, -1 keeps it for ever."""
     tts_model_ttl: float = 300.0
     """The same for voice models."""
@@ -114,6 +116,8 @@ class Settings(BaseSettings):
     """Threads of one recognition on the CPU; 0 chooses 1."""
     whisper__num_workers: Annotated[int, Field(ge=0)] = 0
     """Recognitions at the same time on the CPU; 0 chooses as many as the threads leave cores for."""
+    whisper__batch_size: Annotated[int, Field(ge=0)] = 0
+    """Windows of different requests that share a batch; 0 chooses 8 on CUDA and 1 on the CPU, where batches are slower."""
     tts_inference_device: Device = "auto"
     """Where Kokoro and Piper run."""
 
@@ -133,7 +137,7 @@ class Settings(BaseSettings):
     max_audio_channels: Count = 8
     """The most channels of a recording; more is a 413."""
     max_text_chars: Count = 1_000_000
-    """The longest text to speak; more is a 413."""
+    """The longest text to speak; more is a 400."""
     file_url_timeout: Seconds = 300.0
     """Seconds that fetching a `file_url` may take."""
     allow_private_urls: bool = False

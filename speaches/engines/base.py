@@ -159,8 +159,14 @@ class TextToSpeech(Protocol):
     speeds: tuple[float, float]
     """Slowest and fastest that it can do itself."""
     workers: int
+    pause: float
+    """Seconds of silence to put after a sentence; 0 where the engine makes its own."""
 
     def voices(self) -> Sequence[Voice]: ...
+
+    def voice(self, name: str) -> Voice | None:
+        """The voice of exactly this name. May know more than `voices` lists."""
+        ...
 
     def synthesize(self, piece: Piece) -> Samples:
         """Speak one piece. Shape (n,), float32, at `sample_rate`; empty where there is nothing to say."""
