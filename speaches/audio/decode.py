@@ -1,0 +1,176 @@
+"""Any audio file -> blocks of 16 kHz mono samples, by PyAV (FFmpeg's libraries, in this process).
+
+The file comes from a stranger. FFmpeg is given a file object, never a name; it may open nothing else (no protocols), and only the
+formats in FORMATS, so that a playlist can't make it fetch other files. Seconds and channels are capped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from speaches.engines.base import SAMPLE_RATE
+from speaches.errors import InvalidRequest, TooLarge, UnsupportedAudio
+
+if TYPE_CHECKING:
+    from speaches.engines.base import Samples
+    from speaches.settings import Settings
+
+FORMATS = "aac,aiff,amr,ape,asf,au,avi,caf,flac,flv,g722,gsm,matroska,mov,mp3,mpeg,mpegts,ogg,rm,sox,tta,voc,w64,wav,webm,wv,s16le"
+"""Demuxers that read one file and nothing else. hls, dash, concat, and the like are not among them."""
+
+RAW_TYPES = ("audio/pcm", "audio/raw", "audio/l16")
+"""Content types of headerless audio: s16le, mono, 16 kHz."""
+
+BLOCK_SAMPLES = SAMPLE_RATE  # what `blocks` gives at once, at least
+SHORTEST_SECONDS = 0.1  # OpenAI refuses shorter files in the same way
+
+
+@dataclass(frozen=True)
+class AudioLimits:
+    seconds: float = 6 * 3600.0
+    channels: int = 8
+
+    @staticmethod
+    def of(settings: Settings) -> AudioLimits:
+        return AudioLimits(settings.max_audio_seconds, settings.max_audio_channels)
+
+
+class AudioFile:
+    """An open recording. Use it in a `with`, and in a thread: all of this blocks.
+
+    Args:
+        file: Readable and seekable; stays open.
+        content_type: Only tells raw PCM from a container; what is in the file decides else.
+
+    Raises:
+        InvalidRequest: If the file is empty.
+        UnsupportedAudio: If it is no audio that FFmpeg knows.
+        TooLarge: If it has more channels than allowed.
+    """
+
+    def __init__(self, file: BinaryIO, limits: AudioLimits, content_type: str = "") -> None:
+        self._limits = limits
+        self.duration = 0.0
+        """Seconds given by `blocks` so far; of the whole recording when it has ended."""
+        self._container = _open(file, content_type)
+        try:
+            self._stream = self._find_stream()
+        except BaseException:
+            self._container.close()
+            raise
+
+    def __enter__(self) -> AudioFile:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._container.close()
+
+    def blocks(self) -> Iterator[Samples]:
+        """Yield about a second at a time, each of shape (n,), float32, 16 kHz.
+
+        Raises:
+            InvalidRequest: If the recording is shorter than 0.1 s.
+            UnsupportedAudio: If nothing in it can be decoded.
+            TooLarge: If it goes on beyond the limit.
+        """
+        import numpy as np
+
+        pending: list[Samples] = []
+        count = total = 0
+        for samples in self._resampled():
+            pending.append(samples)
+            count += len(samples)
+            total += len(samples)
+            self.duration = total / SAMPLE_RATE
+            if self.duration > self._limits.seconds:
+                raise TooLarge(
+                    f"The audio is longer than {self._limits.seconds:g} seconds, the most this server takes.",
+                    param="file",
+                )
+            if count >= BLOCK_SAMPLES:
+                yield np.concatenate(pending)
+                pending, count = [], 0
+        if total < SHORTEST_SECONDS * SAMPLE_RATE:
+            raise InvalidRequest(
+                f"Audio file is too short. Minimum audio length is {SHORTEST_SECONDS} seconds.",
+                param="file",
+                code="audio_too_short",
+            )
+        if pending:
+            yield np.concatenate(pending)
+
+    def _find_stream(self) -> Any:
+        stream = next(iter(self._container.streams.audio), None)
+        if stream is None:
+            raise UnsupportedAudio("The file has no audio in it.", param="file")
+        if stream.codec_context.channels > self._limits.channels:
+            raise TooLarge(
+                f"The audio has {stream.codec_context.channels} channels; this server takes at most {self._limits.channels}.",
+                param="file",
+            )
+        return stream
+
+    def _resampled(self) -> Iterator[Samples]:
+        import av
+
+        from speaches.audio.pcm import from_pcm16
+
+        # s16, because swr scales a mix of channels down to full scale only for integers.
+        resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+        for frame in itertools.chain(self._frames(), (None,)):
+            if frame is not None:
+                frame.pts = None  # recordings of browsers start anywhere and jump; samples are counted instead
+            with contextlib.suppress(ValueError):  # flushed before anything was put in
+                for part in resampler.resample(frame):
+                    yield from_pcm16(part.to_ndarray().tobytes())
+
+    def _frames(self) -> Iterator[Any]:
+        """The frames that can be decoded; broken ones are left out, as players do, unless all are."""
+        import av
+
+        decoded = broken = 0
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                for frame in next(packets).decode():
+                    decoded += 1
+                    yield frame
+            except (StopIteration, av.error.EOFError):
+                break
+            except av.error.FFmpegError:
+                broken += 1
+                if broken > 1000 + decoded:
+                    break
+        if broken and not decoded:
+            raise UnsupportedAudio("The audio could not be decoded; the file is damaged.", param="file")
+
+
+def _open(file: BinaryIO, content_type: str) -> Any:
+    import av
+
+    file.seek(0, 2)
+    if not file.tell():
+        raise InvalidRequest("The audio file is empty.", param="file", code="empty_file")
+    file.seek(0)
+    raw = content_type.split(";")[0].strip().lower() in RAW_TYPES
+    try:
+        return av.open(
+            file,
+            "r",  # else PyAV goes by the mode the file was opened with
+            format="s16le" if raw else None,
+            options={"sample_rate": str(SAMPLE_RATE), "ch_layout": "mono"} if raw else {},
+            container_options={"format_whitelist": FORMATS, "protocol_whitelist": "none"},
+            metadata_errors="ignore",
+        )
+    except (av.error.FFmpegError, ValueError, OSError) as error:
+        raise UnsupportedAudio(
+            "The file could not be read as audio. Supported are flac, mp3, mp4, mpeg, mpga, m4a, ogg, wav, webm and most others.",
+            param="file",
+        ) from error
