@@ -1,0 +1,49 @@
+"""SubRip (srt) and WebVTT. Rules only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cue:
+    start: float
+    """Seconds."""
+    end: float
+    """Seconds."""
+    text: str
+
+
+def srt(cues: Iterable[Cue]) -> str:
+    """https://en.wikipedia.org/wiki/SubRip"""
+    return "".join(
+        f"{number}\n{_time(cue.start, ',')} --> {_time(cue.end, ',')}\n{_line(cue.text)}\n\n"
+        for number, cue in enumerate(cues, 1)
+    )
+
+
+def vtt(cues: Iterable[Cue]) -> str:
+    """https://www.w3.org/TR/webvtt1/"""
+    body = "".join(
+        f"{_time(cue.start, '.')} --> {_time(cue.end, '.')}\n{_escaped(_line(cue.text))}\n\n" for cue in cues
+    )
+    return f"WEBVTT\n\n{body}"
+
+
+def _time(seconds: float, comma: str) -> str:
+    # Whole milliseconds first: cutting after a float multiplication puts 1.001 s at 1000 ms.
+    milliseconds = round(max(0.0, seconds) * 1000)
+    hours, milliseconds = divmod(milliseconds, 3_600_000)
+    minutes, milliseconds = divmod(milliseconds, 60_000)
+    whole, milliseconds = divmod(milliseconds, 1000)
+    return f"{hours:02}:{minutes:02}:{whole:02}{comma}{milliseconds:03}"
+
+
+def _line(text: str) -> str:
+    """One cue's text. A blank line would end the cue, and an arrow would look like its times."""
+    return " ".join(text.split()).replace("-->", "->")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

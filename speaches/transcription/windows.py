@@ -1,0 +1,79 @@
+"""From regions of speech to windows that a recogniser hears at once. Rules only: positions, no audio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from speaches.engines.base import SAMPLE_RATE, WINDOW_SAMPLES, Segment
+from speaches.transcription.activity import FRAME_SIZE, Region
+
+CUT_FRAMES = 10 * SAMPLE_RATE // FRAME_SIZE  # where no speech is left out, a window ends within its last 10 s
+
+
+class WindowPacker:
+    """Puts regions of speech together, in order, until a window is full.
+
+    What lies between the regions is left out, so that a window holds 30 s of speech rather than of pauses.
+    """
+
+    def __init__(self, size: int = WINDOW_SAMPLES) -> None:
+        self._size = size
+        self._regions: list[Region] = []
+        self._length = 0
+
+    @property
+    def needed_from(self) -> int | None:
+        """The first sample that the open window contains; None while it is empty."""
+        return self._regions[0].start if self._regions else None
+
+    def add(self, region: Region) -> list[tuple[Region, ...]]:
+        """Add a region. Returns the windows that are full by it."""
+        full: list[tuple[Region, ...]] = []
+        while region.end - region.start > self._size:  # padding can make the longest region a little too long
+            full += self.finish()
+            full.append((Region(region.start, region.start + self._size),))
+            region = Region(region.start + self._size, region.end)
+        if self._length + region.end - region.start > self._size:
+            full += self.finish()
+        self._regions.append(region)
+        self._length += region.end - region.start
+        return full
+
+    def finish(self) -> list[tuple[Region, ...]]:
+        """The open window, if there is anything in it."""
+        window, self._regions, self._length = tuple(self._regions), [], 0
+        return [window] if window else []
+
+
+def quietest_cut(probabilities: Sequence[float]) -> int:
+    """Where to cut a full window that leaves nothing out: the frame with the least chance of speech in its last part.
+
+    Takes the chance of speech in each frame of the window; returns an index into them, at least 1.
+    """
+    last = probabilities[-CUT_FRAMES:]
+    quietest = min(range(len(last)), key=lambda i: last[i])
+    return max(1, len(probabilities) - len(last) + quietest)
+
+
+@dataclass(frozen=True)
+class TimeMap:
+    """From seconds in a window to seconds in the recording it was put together from."""
+
+    regions: tuple[Region, ...]
+
+    def segment(self, segment: Segment) -> Segment:
+        words = tuple(replace(w, start=self.time(w.start), end=self.time(w.end, is_end=True)) for w in segment.words)
+        return replace(segment, start=self.time(segment.start), end=self.time(segment.end, is_end=True), words=words)
+
+    def time(self, seconds: float, *, is_end: bool = False) -> float:
+        """At the join of two regions, an end belongs to the earlier and a start to the later one."""
+        left = seconds * SAMPLE_RATE
+        for region in self.regions[:-1]:
+            length = region.end - region.start
+            if left < length or (is_end and left <= length):
+                break
+            left -= length
+        else:
+            region = self.regions[-1]
+        return round((region.start + min(left, region.end - region.start)) / SAMPLE_RATE, 3)
