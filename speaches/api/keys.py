@@ -1,0 +1,37 @@
+"""API keys: where a request may carry one, and which paths need none. Rules only."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+
+from speaches.errors import Unauthorized
+
+PUBLIC_PATHS = {"/health", "/healthz", "/readyz", "/ping", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}
+PUBLIC_LISTS = {"/v1/audio/voices", "/v1/audio/models"}
+"""Open WebUI asks for these without a key."""
+
+
+def is_public(method: str, path: str) -> bool:
+    return path in PUBLIC_PATHS or (path in PUBLIC_LISTS and method in ("GET", "HEAD"))
+
+
+def check_keys(headers: Mapping[str, str], query: Mapping[str, str], key: str) -> None:
+    """Raise Unauthorized unless the request carries the key, in one of the places that clients put it.
+
+    Two different keys are refused: one of them is wrong, and which one counts would be for an attacker to find out.
+    """
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    found = {
+        token.strip() if scheme.lower() == "bearer" else "",
+        headers.get("x-api-key", ""),
+        headers.get("api-key", ""),
+        query.get("api_key", ""),
+    } - {""}
+    if not found:
+        raise Unauthorized("You didn't provide an API key. Send it in a header: 'Authorization: Bearer YOUR_KEY'.")
+    if len(found) > 1:
+        raise Unauthorized("The request carries two different API keys; send one.")
+    # Constant time, and of bytes: compare_digest refuses other characters in strings.
+    if not secrets.compare_digest(found.pop().encode(), key.encode()):
+        raise Unauthorized("Incorrect API key provided.")

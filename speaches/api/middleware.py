@@ -1,0 +1,151 @@
+"""What holds for every request, whatever its route: an id, a log line, metrics, a key, a limit, and an answer to every failure.
+
+Plain ASGI: a middleware that wraps requests in tasks would hide disconnects from the routes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+import uuid
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from starlette.exceptions import HTTPException
+
+from speaches.api.keys import check_keys, is_public
+from speaches.errors import SpeachesError, TooLarge, internal_error
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from speaches.api.metrics import Metrics
+    from speaches.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_REQUEST_ID = re.compile(r"[\w.-]{1,64}")
+
+
+class ClientGone(Exception):
+    """The client left before there was an answer; nobody is there to read one."""
+
+
+class Edge:
+    """The outermost layer."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        # A client's own id makes its log and ours meet; anything that could break a log line or header is replaced.
+        request_id = given if _REQUEST_ID.fullmatch(given) else f"req_{uuid.uuid4().hex}"
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0
+        started = time.perf_counter()
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        with self._metrics.in_progress():
+            try:
+                await self._app(scope, receive, send_with_id)
+            except ClientGone:
+                status = 499  # as nginx logs it
+            except Exception as error:
+                answer = _answer_of(error, request_id)
+                if status:  # the answer has begun: all that is left is to break it off, so that the client notices
+                    raise
+                await _send_error(send_with_id, *answer)
+            finally:
+                seconds = time.perf_counter() - started
+                self._metrics.observe(_route(scope), scope["method"], status, seconds)
+                logger.info("%s %s %s %.0f ms %s", scope["method"], scope["path"], status, seconds * 1000, request_id)
+
+
+def _route(scope: Scope) -> str:
+    """The path as it is declared: one metric for `/v1/models/{id}`, not one for each id."""
+    return str(getattr(scope.get("route"), "path", "unknown"))
+
+
+def _answer_of(error: Exception, request_id: str) -> tuple[int, dict[str, object], dict[str, str]]:
+    """Status, body and headers for a failure."""
+    if isinstance(error, HTTPException) and isinstance(error.__cause__, SpeachesError):
+        error = error.__cause__
+    if isinstance(error, SpeachesError):
+        if error.status >= 500:
+            logger.error("%s: %s", request_id, error.message)
+        headers = {"retry-after": str(max(1, round(error.retry_after)))} if error.retry_after else {}
+        if error.status == 401:
+            headers["www-authenticate"] = "Bearer"
+        return error.status, error.as_openai(), headers
+    logger.exception("Request %s failed.", request_id, exc_info=error)
+    return 500, internal_error(request_id), {}
+
+
+async def _send_error(send: Send, status: int, body: dict[str, object], headers: dict[str, str]) -> None:
+    content = json.dumps(body).encode()
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    raw += [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": content})
+
+
+class Gate:
+    """Lets in who has the key, and no more bytes than allowed."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._key = settings.api_key.get_secret_value() if settings.api_key else None
+        self._upload_limit = settings.max_upload_bytes
+        # JSON is parsed as a whole. A character takes up to 12 bytes in it.
+        self._json_limit = min(settings.max_upload_bytes, settings.max_text_chars * 12 + 65536)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        if self._key is not None and not is_public(scope["method"], scope["path"]):
+            check_keys(headers, QueryParams(scope.get("query_string", b"")), self._key)
+        await self._app(scope, self._limited(receive, headers, scope["path"]), send)
+
+    def _limited(self, receive: Receive, headers: Headers, path: str) -> Receive:
+        limit = (
+            self._json_limit
+            if path.startswith("/v1/audio/speech") and "json" in _content_type(headers)
+            else self._upload_limit
+        )
+        length = headers.get("content-length", "")
+        if length.isdigit() and int(length) > limit:
+            raise _too_large(limit)
+        received = 0
+
+        async def limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise _too_large(limit)
+            return message
+
+        return limited
+
+
+def _content_type(headers: Headers) -> str:
+    return headers.get("content-type", "application/json").lower()
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The request is larger than {limit} bytes, the most this server takes.")

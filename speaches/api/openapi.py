@@ -1,0 +1,30 @@
+"""What FastAPI can't read from a signature, for /docs and /openapi.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from speaches.api.validation import Parameters
+
+FILE = {
+    "type": "string",
+    "format": "binary",
+    "description": "The recording: flac, mp3, mp4, m4a, ogg, wav, webm and most others.",
+}
+
+
+def upload_of(kind: type[Parameters]) -> dict[str, Any]:
+    """The body of a route that takes audio, with these parameters, as a form or as JSON with base64."""
+    schema = kind.model_json_schema()
+    properties = schema.get("properties", {})
+    form = {"type": "object", "required": ["file"], "properties": {"file": FILE, **properties}}
+    in_json = {"type": "string", "description": "base64, or a data URL."}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {"schema": form},
+                "application/json": {"schema": {**form, "properties": {"file": in_json, **properties}}},
+            },
+        }
+    }

@@ -1,0 +1,52 @@
+"""What the routes share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+
+from speaches.api.metrics import Metrics
+from speaches.concurrency import Threads
+from speaches.models.models import Models
+
+if TYPE_CHECKING:
+    from speaches.audio.decode import AudioLimits
+    from speaches.engines.registry import EngineKind
+    from speaches.settings import Settings
+
+AUDIO_THREADS = 8  # decoding, encoding and resampling: short steps that take turns
+
+
+class Server:
+    """One server: its settings, models and threads. `app.py` makes it, starts and closes it."""
+
+    def __init__(self, settings: Settings, kinds: Sequence[EngineKind]) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.threads = Threads(AUDIO_THREADS, "audio")
+        self.models = Models(settings, kinds, self.threads)
+        self.ready = not settings.preload_models
+        """False while models preload."""
+
+    @property
+    def audio_limits(self) -> AudioLimits:
+        from speaches.audio.decode import AudioLimits
+
+        return AudioLimits.of(self.settings)
+
+    async def preload(self) -> None:
+        try:
+            await self.models.preload()
+        finally:
+            self.ready = True
+
+    async def close(self) -> None:
+        await self.models.close()
+        self.threads.close()
+
+
+def server_of(request: Request) -> Server:
+    server: Server = request.app.state.server
+    return server

@@ -1,0 +1,127 @@
+"""Requests that carry audio: multipart forms, and JSON with base64 (Open WebUI and others)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from starlette.datastructures import FormData, UploadFile
+
+from speaches.api.validation import Parameters, validated
+from speaches.errors import InvalidRequest
+from speaches.transcription.transcribe import Source
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from speaches.concurrency import Threads
+
+P = TypeVar("P", bound=Parameters)
+MAX_FIELDS = 200
+
+
+@dataclass
+class Upload(Generic[P]):
+    """An uploaded recording with its parameters. Close it when the recording has been read."""
+
+    source: Source
+    parameters: P
+
+    def close(self) -> None:
+        self.source.file.close()
+
+
+async def read_upload(request: Request, kind: type[P], threads: Threads) -> Upload[P]:
+    """Read a request with audio.
+
+    Raises:
+        InvalidRequest: If there is no file in it, or a parameter is wrong.
+        TooLarge: If it has more bytes than allowed.
+    """
+    content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if content_type in ("multipart/form-data", "application/x-www-form-urlencoded"):
+        return await _read_form(request, kind)
+    if content_type == "application/json" or content_type.endswith("+json"):
+        body = await request.body()
+        source, values = await threads.run(_from_json, body)  # base64 of megabytes is not for the event loop
+        return Upload(source, validated(kind, values))
+    raise InvalidRequest(
+        f"Send the audio as multipart/form-data with a field 'file', or as JSON with base64; got {content_type or 'no content type'!r}.",
+        param="file",
+        code="missing_required_parameter",
+    )
+
+
+async def _read_form(request: Request, kind: type[P]) -> Upload[P]:
+    form = await request.form(max_files=8, max_fields=MAX_FIELDS)
+    file = form.get("file")
+    try:
+        if not isinstance(file, UploadFile):
+            raise InvalidRequest(
+                "Missing required parameter: 'file'. Send the audio as a file field of the form.",
+                param="file",
+                code="missing_required_parameter",
+            )
+        return Upload(Source(file.file, file.content_type or ""), validated(kind, form_values(form)))
+    except BaseException:
+        await form.close()
+        raise
+
+
+def form_values(form: FormData | Mapping[str, Any]) -> dict[str, Any]:
+    """A form's fields as nested values.
+
+    `name[]` and a bare name that comes more than once are lists; `object[key]` is an object, as OpenAI's SDK writes `chunking_strategy`.
+    """
+    values: dict[str, Any] = {}
+    items = form.multi_items() if isinstance(form, FormData) else list(form.items())
+    for name, value in items:
+        if not isinstance(value, str):
+            continue
+        if name.endswith("[]"):
+            values.setdefault(name[:-2], []).append(value)
+        elif name.endswith("]") and "[" in name:
+            outer, _, inner = name[:-1].partition("[")
+            nested = values.setdefault(outer, {})
+            if isinstance(nested, dict):
+                nested[inner] = value
+        elif name in values:
+            before = values[name]
+            values[name] = [*before, value] if isinstance(before, list) else [before, value]
+        else:
+            values[name] = value
+    return values
+
+
+def _from_json(body: bytes) -> tuple[Source, dict[str, Any]]:
+    """`{"input_audio": {"data", "format"}, ...}` or `{"file": base64 or data URL, ...}`."""
+    try:
+        values = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
+    if not isinstance(values, dict):
+        raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
+    audio = values.pop("input_audio", None)
+    data = audio.get("data") if isinstance(audio, dict) else values.pop("file", None)
+    if not isinstance(data, str) or not data:
+        raise InvalidRequest(
+            "Missing required parameter: 'file'. In JSON, send the audio as base64 in 'file', or as 'input_audio': {'data', 'format'}.",
+            param="file",
+            code="missing_required_parameter",
+        )
+    return _decoded(data), values
+
+
+def _decoded(data: str) -> Source:
+    head, comma, rest = data.partition(",")
+    is_url = comma == "," and head.startswith("data:")
+    try:
+        content = base64.b64decode(rest if is_url else data, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidRequest("The audio is not valid base64.", param="file", code="invalid_base64") from None
+    return Source(io.BytesIO(content), head.removeprefix("data:").split(";")[0] if is_url else "")

@@ -1,0 +1,62 @@
+"""Pydantic's findings -> OpenAI's errors: one sentence that names the parameter, what was wrong and what is allowed. Rules only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError, model_validator
+
+from speaches.errors import InvalidRequest
+
+M = TypeVar("M", bound=BaseModel)
+LONGEST_QUOTE = 60  # characters of a wrong value that a message repeats
+
+
+class Parameters(BaseModel):
+    """Parameters of a request. Null and empty mean absent, as clients send them for what a user left alone; unknown ones are ignored."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_absent(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        # An empty text to speak is a mistake to be told, not an absent one.
+        return {name: value for name, value in values.items() if value is not None and (value != "" or name == "input")}
+
+
+def validated(kind: type[M], values: Mapping[str, Any]) -> M:
+    """Build parameters from what a form or JSON held. Raises InvalidRequest."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise invalid(error.errors()) from None
+
+
+def invalid(errors: Sequence[Any]) -> InvalidRequest:
+    """The first finding as an error."""
+    error = errors[0]
+    path = [str(part) for part in error["loc"] if part not in ("body", "query", "path")]
+    if error["type"] == "json_invalid":
+        return InvalidRequest(f"The body is not valid JSON: {error['ctx']['error']}.", code="invalid_json")
+    # Unions name their members and lists their positions after the parameter; a caller thinks of the parameter.
+    param = path[0] if path else None
+    if error["type"] == "missing":
+        return InvalidRequest(
+            f"Missing required parameter: '{param}'." if param else "The request has no body; send JSON.",
+            param=param,
+            code="missing_required_parameter",
+        )
+    message = error["msg"].removeprefix("Value error, ").removesuffix(".").removeprefix("Input ").strip()
+    return InvalidRequest(
+        f"Invalid value for '{param}': {message}, got {_quoted(error.get('input'))}."
+        if param
+        else f"Invalid request: {message}.",
+        param=param,
+        code="invalid_value",
+    )
+
+
+def _quoted(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "..."

@@ -1,0 +1,98 @@
+"""The server as an ASGI application: routes, life, and answers to what goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+import speaches
+from speaches.api import activity, health, models, speech, transcriptions
+from speaches.api.middleware import Edge, Gate
+from speaches.api.state import Server
+from speaches.api.validation import invalid
+from speaches.engines.registry import KINDS
+from speaches.errors import InvalidRequest, MethodNotAllowed, NotFound, SpeachesError
+
+if TYPE_CHECKING:
+    from speaches.engines.registry import EngineKind
+    from speaches.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+ROUTERS = (transcriptions.router, speech.router, activity.router, models.router, health.router)
+
+
+def create_app(settings: Settings, kinds: Sequence[EngineKind] = KINDS) -> FastAPI:
+    """The server with these settings and engines."""
+    server = Server(settings, kinds)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        preload = asyncio.create_task(server.preload(), name="preload")
+        try:
+            yield
+        finally:
+            preload.cancel()
+            await asyncio.wait([preload])
+            await server.close()
+
+    app = FastAPI(
+        title="speaches",
+        version=speaches.__version__,
+        summary="An OpenAI-compatible speech server.",
+        lifespan=lifespan,
+        middleware=_middleware(server),
+        exception_handlers={HTTPException: _http_error, RequestValidationError: _validation_error},
+    )
+    app.state.server = server
+    for router in ROUTERS:
+        app.include_router(router)
+    return app
+
+
+def _middleware(server: Server) -> list[Middleware]:
+    """From the outside in. Browsers ask what they may do (CORS) without a key."""
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=server.settings.allow_origins,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["x-request-id"],
+    )
+    return [
+        Middleware(Edge, metrics=server.metrics),
+        *([cors] if server.settings.allow_origins else []),
+        Middleware(Gate, settings=server.settings),
+    ]
+
+
+async def _http_error(request: Request, error: Exception) -> NoReturn:
+    """Starlette's own errors, as ours; `Edge` answers."""
+    assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, SpeachesError):
+        raise error.__cause__  # FastAPI wraps what happens while it reads a body
+    if error.status_code == 404:
+        raise NotFound(
+            f"Unknown request URL: {request.method} {request.url.path}. See /docs for what there is.",
+            code="unknown_url",
+        )
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        raise MethodNotAllowed(
+            f"{request.url.path} does not take {request.method}; it takes {allowed}.", code="method_not_supported"
+        )
+    raise InvalidRequest(str(error.detail))
+
+
+async def _validation_error(request: Request, error: Exception) -> NoReturn:
+    assert isinstance(error, RequestValidationError)
+    raise invalid(error.errors())
