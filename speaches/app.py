@@ -15,7 +15,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 import speaches
-from speaches.api import activity, health, models, speech, transcriptions
+from speaches.api import activity, chat, health, models, speech, transcriptions
 from speaches.api.middleware import Edge, Gate
 from speaches.api.state import Server
 from speaches.api.validation import invalid
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ROUTERS = (transcriptions.router, speech.router, activity.router, models.router, health.router)
+ROUTERS = (transcriptions.router, speech.router, chat.router, activity.router, models.router, health.router)
 
 
 def create_app(settings: Settings, kinds: Sequence[EngineKind] = KINDS) -> FastAPI:

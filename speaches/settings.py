@@ -40,7 +40,12 @@ def _aliases(value: Any) -> Any:
     """A JSON object, or the path of a file that holds one."""
     if not isinstance(value, str):
         return value
-    return json.loads(value if value.lstrip().startswith("{") else Path(value).expanduser().read_text())
+    if value.lstrip().startswith("{"):
+        return json.loads(value)
+    try:
+        return json.loads(Path(value).expanduser().read_text())
+    except OSError as error:
+        raise ValueError(f"neither a JSON object nor a readable file: {error}") from error
 
 
 Names = Annotated[list[str], NoDecode, BeforeValidator(_list)]
@@ -120,6 +125,14 @@ class Settings(BaseSettings):
     """Windows of different requests that share a batch; 0 chooses 8 on CUDA and 1 on the CPU, where batches are slower."""
     tts_inference_device: Device = "auto"
     """Where Kokoro and Piper run."""
+
+    # Voice chat
+    chat_completion_base_url: str | None = None
+    """The LLM of voice chat: any OpenAI-compatible API; without a path, `/v1` is added."""
+    chat_completion_model: str | None = None
+    """The LLM's model, in place of whatever a request names."""
+    chat_completion_api_key: SecretStr | None = None
+    """The LLM's key."""
 
     # Limits
     stt_concurrency: Count = 16

@@ -1,4 +1,4 @@
-"""Models on disk (/v1/models), on the hub (/v1/registry) and in memory (/api/ps). Shapes that OpenAI has no word for are the incumbent's."""
+"""Models on disk (/v1/models), on the hub (/v1/registry) and in memory (/api/ps). Where OpenAI has no shape it is the incumbent's."""
 
 from __future__ import annotations
 

@@ -127,10 +127,12 @@ class _Speaking:
         """The answer as it is spoken."""
         from speaches.speech.speak import encoded
 
-        async with self._spoken() as (blocks, options):
-            async with contextlib.aclosing(encoded(blocks, options, self._server.threads)) as parts:
-                async for part in parts:
-                    yield part
+        async with (
+            self._spoken() as (blocks, options),
+            contextlib.aclosing(encoded(blocks, options, self._server.threads)) as parts,
+        ):
+            async for part in parts:
+                yield part
 
     async def _events(self) -> AsyncGenerator[Mapping[str, Any], None]:
         async with contextlib.aclosing(self._bytes()) as parts:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 
 from speaches.api.metrics import Metrics
+from speaches.chat.history import SpokenHistory
+from speaches.chat.llm import Llm
 from speaches.concurrency import Threads
 from speaches.models.models import Models
 
@@ -27,6 +29,8 @@ class Server:
         self.metrics = Metrics()
         self.threads = Threads(AUDIO_THREADS, "audio")
         self.models = Models(settings, kinds, self.threads)
+        self.llm = Llm(settings)
+        self.spoken = SpokenHistory()
         self.ready = not settings.preload_models
         """False while models preload."""
 
@@ -43,6 +47,7 @@ class Server:
             self.ready = True
 
     async def close(self) -> None:
+        await self.llm.close()
         await self.models.close()
         self.threads.close()
 
