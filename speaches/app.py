@@ -38,11 +38,13 @@ def create_app(settings: Settings, kinds: Sequence[EngineKind] = KINDS) -> FastA
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         preload = asyncio.create_task(server.preload(), name="preload")
+        # After the server answers and before the first request needs them, as a rule: a quarter of a second.
+        imports = asyncio.create_task(server.threads.run(_import_audio), name="import")
         try:
             yield
         finally:
             preload.cancel()
-            await asyncio.wait([preload])
+            await asyncio.wait([preload, imports])
             await server.close()
 
     app = FastAPI(
@@ -57,6 +59,14 @@ def create_app(settings: Settings, kinds: Sequence[EngineKind] = KINDS) -> FastA
     for router in ROUTERS:
         app.include_router(router)
     return app
+
+
+def _import_audio() -> None:
+    """Import what every request with audio needs."""
+    import speaches.audio.decode
+    import speaches.audio.encode
+    import speaches.audio.resample
+    import speaches.audio.stretch  # noqa: F401
 
 
 def _middleware(server: Server) -> list[Middleware]:

@@ -134,7 +134,7 @@ class Models:
                     return model
         elif "/" not in model_id:
             reason = "It is no alias either."
-        here = [model_id for model_id, model in await self.listed() if model.task == task]
+        here = [model.id for model in await self._threads.run(self.catalogue.models) if model.task == task]
         raise UnknownModel(
             f"Model {model_id!r} is not on this server. {reason}"
             f" Fetch it with `speaches models pull {model_id}` or `POST /v1/models/{model_id}`. Here for {task}: {', '.join(here)}.",

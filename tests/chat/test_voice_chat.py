@@ -102,14 +102,6 @@ def asking(words: str = "Hello world.", **more: Any) -> dict[str, Any]:
     return {"model": "gpt-4o-audio-preview", "messages": [{"role": "user", "content": parts}], **spoken, **more}
 
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def test_the_llm_reads_what_was_said_and_its_answer_is_spoken():
     llm = SmallLlm()
     async with serving(llm, chat_completion_model="llama", chat_completion_api_key="sk-llm") as client:

@@ -1,0 +1,38 @@
+"""A server in a process of its own, for benchmarks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import httpx
+
+
+@contextlib.contextmanager
+def server(**settings: str) -> Iterator[str]:
+    """Run `speaches serve` on a free port with these settings; gives its address."""
+    environ = {**os.environ, "UVICORN_PORT": "0", "LOG_LEVEL": "info", **settings}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "speaches", "serve"],
+        env=environ,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        address = next(line.split(" on ")[1].split()[0] for line in process.stderr if "running on http" in line)
+        _wait_until_ready(address)
+        yield address
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def _wait_until_ready(address: str) -> None:
+    while httpx.get(f"{address}/readyz").status_code != 200:
+        time.sleep(0.05)

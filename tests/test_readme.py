@@ -1,0 +1,247 @@
+"""Every example of the README works as it is written: jobs through Runpod's own harness, requests against `speaches serve`."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import http.server
+import io
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import soundfile
+
+from tests import recordings
+from tests.worker.helpers import eventually, free_port
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+WHISPER, KOKORO = "speaches-test/whisper-synth", "speaches-test/kokoro-synth"
+ALIASES = {
+    "Systran/faster-whisper-tiny.en": WHISPER,
+    "speaches-ai/Kokoro-82M-v1.0-ONNX": KOKORO,
+    "Systran/faster-distil-whisper-small.en": WHISPER,
+    "whisper-1": WHISPER,
+    "tts-1": KOKORO,
+}
+"""The README's models, with the tiny ones in their place."""
+PLACEHOLDER_URL = "https_url_to_your_public_audio_file.wav"
+PLACEHOLDER_DATA = "<base64_encoded_audio_data>"
+SENTENCE = "Hello world."
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+class _Everything(http.server.BaseHTTPRequestHandler):
+    """A public web server with a recording, and an LLM, in one."""
+
+    def do_GET(self) -> None:
+        self._answer(recordings.wav(recordings.say(SENTENCE)), "audio/wav")
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        heard = asked["messages"][0]["content"][1]["text"]
+        message = {"role": "assistant", "content": f"The recording says {heard}"}
+        self._answer(json.dumps({"choices": [{"index": 0, "message": message}]}).encode(), "application/json")
+
+    def _answer(self, body: bytes, content_type: str) -> None:
+        self.send_response(200)
+        self.send_header("content-type", content_type)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Everything)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
+@contextmanager
+def running(command: list[str], folder: Path, ready: str, **environment: str) -> Iterator[None]:
+    """Run a command of the project until the URL `ready` answers."""
+    environ = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("RUNPOD", "HF_"))},
+        "PYTHONPATH": str(ROOT),
+        "MODEL_DIRS": str(recordings.TINY_MODELS),
+        "MODEL_ALIASES": json.dumps(ALIASES),
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+        "HF_HUB_CACHE": str(folder / "hub"),
+        **environment,
+    }
+    with (folder / "log").open("w+") as log:
+        process = subprocess.Popen(
+            [sys.executable, *command], cwd=folder, env=environ, stdout=log, stderr=subprocess.STDOUT
+        )
+
+        def answers() -> bool:
+            assert process.poll() is None, (folder / "log").read_text()
+            try:
+                return httpx.get(ready).status_code < 500
+            except httpx.TransportError:
+                return False
+
+        try:
+            eventually(answers, ready)
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def harness(tmp_path_factory: pytest.TempPathFactory, elsewhere: str) -> Iterator[httpx.Client]:
+    """Runpod's local harness with our handler."""
+    address = f"http://127.0.0.1:{(port := free_port())}"
+    command = [str(ROOT / "handler.py"), "--rp_serve_api", "--rp_api_port", str(port)]
+    more = {"ALLOW_PRIVATE_URLS": "true", "CHAT_COMPLETION_BASE_URL": elsewhere}
+    with (
+        running(command, tmp_path_factory.mktemp("harness"), f"{address}/docs", **more),
+        httpx.Client(base_url=address, timeout=60) as client,
+    ):
+        yield client
+
+
+def output_of(harness: httpx.Client, elsewhere: str, job: str) -> Any:
+    """What a job of the README gives, with the placeholders filled in."""
+    data = base64.b64encode(recordings.wav(recordings.say(SENTENCE))).decode()
+    filled = job.replace(PLACEHOLDER_URL, f"{elsewhere}/file.wav").replace(PLACEHOLDER_DATA, data)
+    answer = harness.post("/runsync", json=json.loads(filled)).json()
+    assert answer["status"] == "COMPLETED", answer
+    return answer["output"]
+
+
+def is_speech(output: Any) -> None:
+    assert (output["status"], output["content_type"]) == ("success", "audio/wav")
+    samples, rate = soundfile.read(io.BytesIO(base64.b64decode(output["audio_content"])))
+    assert 2 < len(samples) / rate < 8
+
+
+def is_its_text(output: Any) -> None:
+    assert output["text"] == SENTENCE
+
+
+def lists_both_models(output: Any) -> None:
+    tasks = {model["id"]: model["task"] for model in output["data"]}
+    assert tasks["Systran/faster-whisper-tiny.en"] == "automatic-speech-recognition"
+    assert tasks["speaches-ai/Kokoro-82M-v1.0-ONNX"] == "text-to-speech"
+
+
+def is_one_stretch_of_speech(output: Any) -> None:
+    (region,) = output
+    assert 0 <= region["start"] < region["end"] <= 2000
+
+
+def lists_the_loaded(output: Any) -> None:
+    assert WHISPER in output["models"]  # an earlier example has used it
+
+
+def says_it_is_loaded(output: Any) -> None:
+    assert output["message"] == f"Model '{WHISPER}' loaded."
+
+
+def says_it_is_unloaded(output: Any) -> None:
+    assert output["message"] == "Model Systran/faster-whisper-tiny.en unloaded."
+
+
+def is_a_spoken_answer(output: Any) -> None:
+    audio = output["choices"][0]["message"]["audio"]
+    assert audio["transcript"] == f"The recording says {SENTENCE}"
+    assert base64.b64decode(audio["data"])[:4] == b"RIFF"
+
+
+def test_every_job_of_the_readme_works_through_the_harness(harness: httpx.Client, elsewhere: str):
+    run = functools.partial(output_of, harness, elsewhere)
+    speak, hear, models, registry, activity, loaded, load, unload, chat = blocks("json")
+    is_speech(run(speak))
+    is_its_text(run(hear))
+    lists_both_models(run(models))
+    lists_both_models(run(registry))
+    is_one_stretch_of_speech(run(activity))
+    lists_the_loaded(run(loaded))
+    says_it_is_unloaded(run(unload))
+    says_it_is_loaded(run(load))
+    is_a_spoken_answer(run(chat))
+
+
+def test_the_selftest_job_of_the_readme_works(harness: httpx.Client, elsewhere: str):
+    (job,) = re.findall(r'`(\{"input": \{"path": "/selftest"\}\})`', README)
+    assert output_of(harness, elsewhere, job)["status"] == "ok"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """`speaches serve`, and a folder to work in."""
+    folder, port = tmp_path_factory.mktemp("served"), free_port()
+    address = f"http://localhost:{port}"
+    with running(["-m", "speaches", "serve"], folder, f"{address}/health", UVICORN_PORT=str(port)):
+        yield address, folder
+
+
+def curl(command: str, folder: Path) -> bytes:
+    """Do what a curl command of the README would: not every machine has curl."""
+    words = iter(shlex.split(command.replace("\\\n", " "))[1:])
+    url, headers, data, out = "", {}, None, None
+    fields: dict[str, str] = {}
+    files: dict[str, bytes] = {}
+    for word in words:
+        if word == "-H":
+            name, _, value = next(words).partition(": ")
+            headers[name] = value
+        elif word == "-d":
+            data = next(words)
+        elif word == "-F":
+            name, _, value = next(words).partition("=")
+            if value.startswith("@"):
+                files[name] = (folder / value[1:]).read_bytes()
+            else:
+                fields[name] = value
+        elif word == "-o":
+            out = folder / next(words)
+        else:
+            url = word
+    body = {"content": data} if data is not None else {"data": fields, "files": files}
+    answer = httpx.post(url, headers=headers, timeout=60, **body).raise_for_status().content  # type: ignore[arg-type]
+    if out is not None:
+        out.write_bytes(answer)
+    return answer
+
+
+def test_the_first_requests_of_the_readme_work(served: tuple[str, Path]):
+    address, folder = served
+    (examples,) = blocks("bash")
+    speak, hear = examples.replace("http://localhost:8000", address).strip().split("\n\n")
+    curl(speak, folder)
+    heard = json.loads(curl(hear, folder))["text"]
+    assert sum(word in heard.split() for word in ("one", "two", "three", "four", "five")) >= 4, heard
+
+
+def test_the_python_example_of_the_readme_works(served: tuple[str, Path]):
+    address, folder = served
+    (folder / "speech.wav").write_bytes(recordings.wav(recordings.say(SENTENCE)))
+    (example,) = blocks("python")
+    script = example.replace("http://localhost:8000", address)
+    ran = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout) == (0, f"{SENTENCE}\n"), ran.stderr
+    samples, rate = soundfile.read(folder / "hello.mp3")
+    assert 0.3 < len(samples) / rate < 3
