@@ -1,0 +1,1 @@
+"""The Runpod side. It knows the server only by HTTP and imports neither FastAPI nor a model library."""
