@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -43,7 +44,6 @@ def serve(
         app,
         host=settings.uvicorn_host,
         port=settings.uvicorn_port,
-        fd=fd,
         log_config=None,
         access_log=False,  # ours leaves out the query, which may carry a key
         server_header=False,
@@ -53,8 +53,10 @@ def serve(
     for noisy in ("httpx", "httpcore", "huggingface_hub", "kokoro_onnx", "piper", "phonemizer", "faster_whisper"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     server = uvicorn.Server(config)
+    # Not uvicorn's own `fd`: it takes the socket for a Unix one, and an answer of two packets then waits 40 ms for Nagle's algorithm.
+    sockets = None if fd is None else [socket.socket(fileno=fd)]
     if health_port is None or health_port == settings.uvicorn_port:
-        server.run()
+        server.run(sockets)
     else:
         asyncio.run(_serve_both(server, _health_server(app, settings.uvicorn_host, health_port)))
 

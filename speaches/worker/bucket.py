@@ -83,7 +83,7 @@ async def store(
     key = f"speaches/{re.sub(r'[^A-Za-z0-9._-]', '_', job_id)[:128]}.{media.extension(answer.content_type)}"
     try:
         # Not waited for when the job is cancelled: it may take a minute, and nothing is closed under it.
-        url = await asyncio.to_thread(_put, bucket, key, media.with_sizes(answer.body), answer.content_type)
+        url = await asyncio.to_thread(_put, bucket, key, answer.body, answer.content_type)
     except Exception as error:  # boto3 raises from half a dozen trees; each means the same to the caller
         size = len(answer.body) / 1e6
         raise BadGateway(

@@ -273,10 +273,12 @@ def _adapted(path: str, body: dict[str, Any] | None, streaming: bool) -> dict[st
         body = {key: value for key, value in body.items() if key not in ("stream", "stream_options")}
         if body.get("stream_format") == "sse":
             del body["stream_format"]
-    if path.rstrip("/") == "/v1/audio/speech" and body.get("response_format") is None:
-        body["response_format"] = (
-            "wav"  # what users of the worker were promised; over HTTP the default stays OpenAI's mp3
-        )
+    if path.rstrip("/") == "/v1/audio/speech":
+        if body.get("response_format") is None:
+            # What users of the worker were promised; over HTTP the default stays OpenAI's mp3.
+            body["response_format"] = "wav"
+        if body.get("stream_format") != "sse":
+            body["stream"] = False  # the job waits for the whole anyway, and then its header can tell its length
     return body
 
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-
-UNKNOWN_SIZE = 0xFFFF_FFFF  # what a WAV header says while its end is still to come
-
 EXTENSIONS = {
     "audio/wav": "wav",
     "audio/x-wav": "wav",
@@ -63,20 +59,3 @@ def charset(content_type: str) -> str:
         if name.strip().lower() == "charset" and value.strip():
             return value.strip().strip('"')
     return "utf-8"
-
-
-def with_sizes(wav: bytes) -> bytes:
-    """A WAV file that was written as a stream, with the sizes that its header left open; any other bytes as they are.
-
-    Without them players show a length of a day, and Python's own reader finds 89,478 seconds.
-    """
-    if wav[:4] != b"RIFF" or wav[8:12] != b"WAVE" or wav[4:8] != struct.pack("<I", UNKNOWN_SIZE):
-        return wav
-    at = 12
-    while at + 8 <= len(wav):
-        name, size = struct.unpack_from("<4sI", wav, at)
-        if name == b"data":
-            whole, samples = struct.pack("<I", len(wav) - 8), struct.pack("<I", len(wav) - at - 8)
-            return b"".join([wav[:4], whole, wav[8 : at + 4], samples, wav[at + 8 :]])
-        at += 8 + size + size % 2
-    return wav

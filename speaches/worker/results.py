@@ -60,7 +60,7 @@ def to_output(answer: Answer) -> Any:
     return {
         "status": "success",
         "content_type": answer.content_type or "application/octet-stream",
-        key: encode_base64(media.with_sizes(answer.body)),
+        key: encode_base64(answer.body),
     }
 
 

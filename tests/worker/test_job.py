@@ -63,11 +63,10 @@ def test_other_uploads_are_named_after_their_field() -> None:
     assert [(upload.field, upload.name) for upload in request.uploads] == [("image", "a.png"), ("mask", "mask")]
 
 
-def test_speech_without_a_format_is_wav() -> None:
-    assert read_job({"path": "/v1/audio/speech", "body": SPEECH}).body == SPEECH | {"response_format": "wav"}
-    assert read_job({"path": "/v1/audio/speech", "body": SPEECH | {"response_format": "mp3"}}).body == SPEECH | {
-        "response_format": "mp3"
-    }
+def test_speech_without_a_format_is_wav_and_comes_as_a_whole() -> None:
+    wav, mp3 = ({"response_format": name, "stream": False} for name in ("wav", "mp3"))
+    assert read_job({"path": "/v1/audio/speech", "body": SPEECH}).body == SPEECH | wav
+    assert read_job({"path": "/v1/audio/speech", "body": SPEECH | {"response_format": "mp3"}}).body == SPEECH | mp3
     assert read_job({"path": "/v1/chat/completions", "body": SPEECH}).body == SPEECH
 
 
@@ -105,7 +104,7 @@ def test_an_openai_route_is_under_v1(route: str, target: str) -> None:
 
 def test_an_openai_input_is_the_body() -> None:
     request = read_job({"openai_route": "/v1/audio/speech", "openai_input": SPEECH})
-    assert (request.method, request.body) == ("POST", SPEECH | {"response_format": "wav"})
+    assert (request.method, request.body) == ("POST", SPEECH | {"response_format": "wav", "stream": False})
     assert read_job({"openai_route": "/v1/models", "openai_input": {}}).method == "GET"
 
 

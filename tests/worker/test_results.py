@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
-import struct
-import wave
 from typing import Any
 
 import pytest
 
 from speaches.errors import BadGateway, InvalidRequest, TooBusy
-from speaches.worker.media import with_sizes
 from speaches.worker.proxy import Answer
 from speaches.worker.results import LongText, clean, encode_base64, failure, refusal, size_of, to_output, too_large
 
@@ -53,31 +49,6 @@ def test_an_answer_becomes_an_output_that_survives(content_type: str, body: byte
     assert found == output
     assert as_the_sdk_sends_it(found) == output
     assert size_of(found) == len(json.dumps(output, ensure_ascii=False).encode())
-
-
-def test_a_wav_that_was_streamed_gets_its_sizes() -> None:
-    file = io.BytesIO()
-    with wave.open(file, "wb") as writer:
-        writer.setnchannels(1)
-        writer.setsampwidth(2)
-        writer.setframerate(16_000)
-        writer.writeframes(bytes(6_400))
-    whole = file.getvalue()
-    odd = b"LIST" + struct.pack("<I", 3) + b"abc\0"
-    for wav in (whole, whole[:36] + odd + whole[36:]):
-        streamed = wav.replace(whole[4:8], b"\xff" * 4, 1).replace(
-            b"data" + struct.pack("<I", 6_400), b"data" + b"\xff" * 4
-        )
-        output = to_output(Answer(200, "audio/wav", streamed))
-        with wave.open(io.BytesIO(base64.b64decode(output["audio_content"]))) as reader:
-            assert reader.getnframes() == 3_200
-
-
-@pytest.mark.parametrize(
-    "wav", [b"", b"RIFF", b"RIFF\xff\xff\xff\xffWAVE", b"RIFF\xff\xff\xff\xffWAVEdata", b"ID3" * 20]
-)
-def test_other_bytes_stay_as_they_are(wav: bytes) -> None:
-    assert with_sizes(wav) == wav
 
 
 def test_json_that_is_none_is_the_servers_failure() -> None:
