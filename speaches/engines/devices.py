@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import importlib.util
 import logging
 import math
 import os
@@ -81,6 +84,8 @@ def _cuda_session(runtime: Any, path: Path, options: Any) -> Any:
 
 def whisper_device(wanted: Device, compute_type: str) -> tuple[str, str]:
     """The device and compute type to load Whisper with."""
+    if wanted != "cpu":
+        _load_cublas()
     import ctranslate2
 
     device = "cuda" if wanted != "cpu" and ctranslate2.get_cuda_device_count() > 0 else "cpu"
@@ -90,3 +95,12 @@ def whisper_device(wanted: Device, compute_type: str) -> tuple[str, str]:
         return device, compute_type
     best = "float16" if device == "cuda" else "int8"
     return device, best if best in ctranslate2.get_supported_compute_types(device) else "auto"
+
+
+def _load_cublas() -> None:
+    """Load the cuBLAS that came as a wheel (extra `gpu`): CTranslate2 asks for it by name, and it is on no search path."""
+    spec = importlib.util.find_spec("nvidia")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        for library in sorted(Path(folder).glob("cublas/lib/libcublas*.so.12")):
+            with contextlib.suppress(OSError):  # it needs a driver; where there is none, the CPU it is
+                ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL)
