@@ -15,8 +15,10 @@ from speaches.worker.handler import Worker, job_id
 OUT = Path("out")
 MAX_SHOWN = 1_000  # characters of a result that is returned as it is; the SDK prints it
 MAX_SUMMARY = 300  # characters of a result in the summary
-NEXT = """Next job: edit test_input.json, or
-  python handler.py --test_input '{"input": {"path": "/v1/models"}}'"""
+# scripts/run finds the virtual environment; in an image there is neither.
+COMMAND = "scripts/run" if (Path(__file__).parents[2] / "scripts" / "run").exists() else "python handler.py"
+NEXT = f"""Next job: edit test_input.json, or
+  {COMMAND} --test_input '{{"input": {{"path": "/v1/models"}}}}'"""
 
 
 class Harness:
