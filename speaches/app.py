@@ -13,12 +13,15 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 import speaches
 from speaches.api import activity, chat, health, models, speech, transcriptions
-from speaches.api.middleware import Edge, Gate
+from speaches.api.middleware import Answers, ClientGone, Edge, Gate
 from speaches.api.state import Server
-from speaches.api.validation import invalid
+from speaches.api.validation import invalid, shortened
 from speaches.engines.registry import KINDS
 from speaches.errors import InvalidRequest, MethodNotAllowed, NotFound, SpeachesError
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 ROUTERS = (transcriptions.router, speech.router, chat.router, activity.router, models.router, health.router)
 
 
@@ -81,26 +85,43 @@ def _middleware(server: Server) -> list[Middleware]:
     return [
         Middleware(Edge, metrics=server.metrics),
         *([cors] if server.settings.allow_origins else []),
+        Middleware(Answers),
         Middleware(Gate, settings=server.settings),
     ]
 
 
-async def _http_error(request: Request, error: Exception) -> NoReturn:
-    """Starlette's own errors, as ours; `Edge` answers."""
+async def _http_error(request: Request, error: Exception) -> Response:
+    """Starlette's own errors, as ours, which `Answers` turns into an answer."""
     assert isinstance(error, HTTPException)
-    if isinstance(error.__cause__, SpeachesError):
-        raise error.__cause__  # FastAPI wraps what happens while it reads a body
+    cause = error.__cause__  # FastAPI wraps what happens while it reads a body
+    if isinstance(cause, SpeachesError):
+        raise cause
+    if isinstance(cause, ClientDisconnect):
+        raise ClientGone from cause
+    if isinstance(cause, (ValueError, RecursionError)):
+        raise InvalidRequest(f"The body is not valid JSON: {cause}.", code="invalid_json")
     if error.status_code == 404:
         raise NotFound(
-            f"Unknown request URL: {request.method} {request.url.path}. See /docs for what there is.",
+            f"Unknown request URL: {request.method} {shortened(request.url.path)}. See /docs for what there is.",
             code="unknown_url",
         )
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
-        raise MethodNotAllowed(
-            f"{request.url.path} does not take {request.method}; it takes {allowed}.", code="method_not_supported"
-        )
+        return _method_not_allowed(request)
     raise InvalidRequest(str(error.detail))
+
+
+def _method_not_allowed(request: Request) -> Response:
+    routes, scope = request.app.routes, request.scope
+    allowed = [
+        method
+        for method in METHODS
+        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
+    error = MethodNotAllowed(
+        f"{shortened(request.url.path)} does not take {request.method}; it takes {', '.join(allowed)}.",
+        code="method_not_supported",
+    )
+    return JSONResponse(error.as_openai(), error.status, {"allow": ", ".join(allowed)})
 
 
 async def _validation_error(request: Request, error: Exception) -> NoReturn:

@@ -11,6 +11,7 @@ from speaches.engines.base import SAMPLE_RATE, DecodeOptions, Hypothesis, Piece,
 from speaches.transcription.activity import FRAME_SIZE, ActivityOptions, Region, SpeechRegions
 
 if TYPE_CHECKING:
+    from speaches.concurrency import Threads
     from speaches.engines.base import Samples
     from speaches.models.models import Models
 
@@ -35,6 +36,7 @@ class Step:
 @dataclass
 class SelfTest:
     models: Models
+    threads: Threads
     steps: list[Step] = field(default_factory=list)
 
     @property
@@ -57,22 +59,18 @@ class SelfTest:
         return result if ok else None
 
     async def _speak(self) -> tuple[Samples, bool, str]:
-        import numpy as np
-
-        from speaches.audio.resample import resample
-
         async with self.models.use(VOICE_MODEL, Task.TTS) as voice:
             assert voice.scheduler is not None
             async with voice.scheduler.admit() as request:
                 spoken = await request.submit(VOICE)
-        samples = resample(spoken, voice.engine.sample_rate, SAMPLE_RATE)
-        loud = float(np.abs(samples).max(initial=0.0))
-        return np.pad(samples, SILENCE), loud > 0.05, f"{len(samples) / SAMPLE_RATE:.2f} s of speech, peak {loud:.2f}"
+        samples, loud = await self.threads.run(_padded, spoken, voice.engine.sample_rate)
+        seconds = len(samples) / SAMPLE_RATE - 2 * SILENCE / SAMPLE_RATE
+        return samples, loud > 0.05, f"{seconds:.2f} s of speech, peak {loud:.2f}"
 
     async def _find(self, speech: Samples) -> tuple[list[Region], bool, str]:
         async with self.models.use(None, Task.VAD) as activity:
             whole = speech[: len(speech) // FRAME_SIZE * FRAME_SIZE]
-            probabilities = activity.engine.stream().probabilities(whole)
+            probabilities = await self.threads.run(activity.engine.stream().probabilities, whole)
         regions = SpeechRegions(ActivityOptions(min_silence_duration_ms=200, speech_pad_ms=0))
         found = regions.push(probabilities) + regions.finish(len(speech))
         start, end = (found[0].start, found[-1].end) if found else (0, 0)
@@ -92,3 +90,13 @@ class SelfTest:
         text = "".join(segment.text for segment in heard.segments).strip()
         right = sum(word in text.split() for word in TEXT.split())
         return text, right >= ENOUGH_WORDS, f"{text!r}: {right} of {len(TEXT.split())} words"
+
+
+def _padded(spoken: Samples, rate: int) -> tuple[Samples, float]:
+    """The speech at 16 kHz with silence around it, and its peak."""
+    import numpy as np
+
+    from speaches.audio.resample import resample
+
+    samples = resample(spoken, rate, SAMPLE_RATE)
+    return np.pad(samples, SILENCE), float(np.abs(samples).max(initial=0.0))

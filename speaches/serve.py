@@ -3,25 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import logging
+import math
 import os
+import signal
 import socket
-from typing import TYPE_CHECKING
+import sys
+import threading
+from typing import TYPE_CHECKING, Literal
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+import speaches
+from speaches.errors import InvalidRequest, SpeachesError
 from speaches.settings import Settings, warn_of_old_names
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from types import FrameType
+
     from starlette.types import Receive, Scope, Send
+
+    from speaches.engines.registry import EngineKind
 
 logger = logging.getLogger(__name__)
 
+MAX_HEAD_BYTES = 65536  # of a request line and its headers; others allow 8 to 64 KiB
+LAST_SECONDS = 1.0  # over SHUTDOWN_TIMEOUT, to cancel what still runs and to free the models
+
 
 def serve(
-    settings: Settings, *, fd: int | None = None, parent: int | None = None, health_port: int | None = None
+    settings: Settings,
+    *,
+    fd: int | None = None,
+    parent: int | None = None,
+    health_port: int | None = None,
+    kinds: Sequence[EngineKind] | None = None,
 ) -> None:
-    """Serve until told to stop.
+    """Serve until told to stop, then exit: 0 after SIGTERM, 1 with a sentence if a port can't be had or something would not end.
 
     Stopping is ordered and bounded: no new connections, SHUTDOWN_TIMEOUT seconds for running requests, then they are cancelled, models
     are freed, and the process ends.
@@ -30,50 +52,158 @@ def serve(
         fd: A listening socket that a parent has opened; else UVICORN_HOST and UVICORN_PORT.
         parent: Its process; the server ends with it.
         health_port: Another port to answer `/ping` on.
+        kinds: The engines; all that there are, by default.
     """
     if parent is not None:
         from speaches.worker.lifeline import die_with
 
         die_with(parent)
+    # What uvicorn does when it has stopped is to send itself the signal again, and a process that is killed by one looks like a failure.
+    signal.signal(signal.SIGTERM, _exit)
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("httpx", "httpcore", "huggingface_hub", "kokoro_onnx", "piper", "phonemizer", "faster_whisper"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     warn_of_old_names(os.environ)
+    listener = _listen(settings.uvicorn_host, settings.uvicorn_port) if fd is None else socket.socket(fileno=fd)
+    side = None
+    if health_port is not None and health_port != settings.uvicorn_port:
+        side = _listen(settings.uvicorn_host, health_port)
     from speaches.app import create_app
 
-    app = create_app(settings)
-    config = uvicorn.Config(
-        app,
-        host=settings.uvicorn_host,
-        port=settings.uvicorn_port,
+    app = create_app(settings) if kinds is None else create_app(settings, kinds)
+    health = None if side is None else _Side(config_of(_health(app), settings, lifespan="off"), side)
+    _Server(config_of(app, settings), health).run([listener])
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the port. Before anything slow is imported: who can't be served should hear of it at once."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server(
+            (host, port), family=family, dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6()
+        )
+    except OSError as error:
+        why = (
+            os.strerror(error.errno) if error.errno and error.errno > 0 else error
+        )  # a name that is none has a number of its own
+        sys.exit(f"speaches: can't listen on {host} port {port}: {why}")
+
+
+def config_of(app: object, settings: Settings, lifespan: Literal["on", "off"] = "on") -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        http=_Protocol,
+        lifespan=lifespan,
         log_config=None,
         access_log=False,  # ours leaves out the query, which may carry a key
         server_header=False,
-        timeout_graceful_shutdown=round(settings.shutdown_timeout),
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout),
         timeout_keep_alive=75,  # longer than a proxy's, so that the proxy closes first and no request meets a closing connection
     )
-    for noisy in ("httpx", "httpcore", "huggingface_hub", "kokoro_onnx", "piper", "phonemizer", "faster_whisper"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    server = uvicorn.Server(config)
-    # Not uvicorn's own `fd`: it takes the socket for a Unix one, and an answer of two packets then waits 40 ms for Nagle's algorithm.
-    sockets = None if fd is None else [socket.socket(fileno=fd)]
-    if health_port is None or health_port == settings.uvicorn_port:
-        server.run(sockets)
-    else:
-        asyncio.run(_serve_both(server, _health_server(app, settings.uvicorn_host, health_port)))
 
 
-def _health_server(app: object, host: str, port: int) -> uvicorn.Server:
-    """The same application without its life, for one path."""
+class _Protocol(HttpToolsProtocol):
+    """HTTP/1.1 with a bound on what comes before the body.
+
+    uvicorn has none with this parser, and a key is checked only when the headers have ended: anybody could fill the memory.
+    """
+
+    _head = 0
+    """Bytes that came of a head that has not ended."""
+    _in_body = False
+
+    def data_received(self, data: bytes) -> None:
+        if self._head > MAX_HEAD_BYTES:  # the data before was the last that could be
+            self.transport.write(_HEAD_TOO_LARGE)
+            self.transport.close()
+            return
+        if not self._in_body:
+            self._head += len(data)
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        self._head, self._in_body = 0, True
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        super().on_message_complete()
+
+
+def _refusal(error: SpeachesError) -> bytes:
+    """An answer from below the application."""
+    body = json.dumps(error.as_openai()).encode()
+    head = f"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    return f"{head}connection: close\r\n\r\n".encode() + body
+
+
+_HEAD_TOO_LARGE = _refusal(
+    InvalidRequest(f"The headers are larger than {MAX_HEAD_BYTES} bytes.", code="headers_too_large")
+)
+
+
+class _Server(uvicorn.Server):
+    """Says where it is when it serves, and ends in time whatever still runs."""
+
+    def __init__(self, config: uvicorn.Config, side: _Side | None) -> None:
+        super().__init__(config)
+        self._side = side
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        side = asyncio.create_task(self._side.serve()) if self._side is not None else None
+        try:
+            await super().serve(sockets)
+        finally:
+            if self._side is not None and side is not None:
+                self._side.should_exit = True
+                await side
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or []:
+            host, port, *_ = listener.getsockname()
+            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            # Not the log, which may be set to errors alone: nobody else knows what port 0 has become.
+            print(f"speaches {speaches.__version__} is running on http://{address}", file=sys.stderr, flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # A thread within a library can't be stopped, and Python would wait for it to the end.
+        last = threading.Timer((self.config.timeout_graceful_shutdown or 0) + LAST_SECONDS, _end)
+        last.daemon = True
+        last.start()
+        await super().shutdown(sockets)
+
+
+def _end() -> None:
+    logger.error("Something did not stop within SHUTDOWN_TIMEOUT; the process ends without it.")
+    logging.shutdown()
+    os._exit(1)
+
+
+class _Side(uvicorn.Server):
+    """A second server, which is told when to stop by the first."""
+
+    def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
+        super().__init__(config)
+        self._listener = listener
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().serve([self._listener])
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def _health(app: object) -> object:
+    """The same application without its life, which must begin and end but once."""
 
     async def ping(scope: Scope, receive: Receive, send: Send) -> None:
-        await app({**scope, "app": app}, receive, send)  # type: ignore[operator]
+        if scope["type"] == "http":
+            await app({**scope, "app": app}, receive, send)  # type: ignore[operator]
 
-    return uvicorn.Server(uvicorn.Config(ping, host=host, port=port, lifespan="off", log_config=None, access_log=False))
-
-
-async def _serve_both(server: uvicorn.Server, health: uvicorn.Server) -> None:
-    side = asyncio.create_task(health.serve())
-    try:
-        await server.serve()
-    finally:
-        health.should_exit = True
-        await side
+    return ping

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import Field
@@ -20,6 +21,10 @@ from speaches.transcription.activity import ActivityOptions, Region
 router = APIRouter(tags=["Voice activity"])
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default")  # JSON has no infinity
+
+
 class ActivityForm(Parameters):
     model: str = "silero_vad_v6"
     threshold: float = Field(0.75, ge=0, le=1, description="A frame of 32 ms is speech from this chance on.")
@@ -27,7 +32,9 @@ class ActivityForm(Parameters):
         None, ge=0, le=1, description="Speech goes on down to this chance; by default 0.15 under the threshold."
     )
     min_speech_duration_ms: float = Field(0, ge=0, description="Shorter speech is left out.")
-    max_speech_duration_s: float = Field(math.inf, gt=0, description="Longer speech is cut.")
+    max_speech_duration_s: float = Field(
+        math.inf, gt=0, description="Longer speech is cut; by default none.", json_schema_extra=_without_default
+    )
     min_silence_duration_ms: float = Field(1000, ge=0, description="A shorter pause does not end speech.")
     speech_pad_ms: float = Field(0, ge=0, description="Added at both ends.")
 

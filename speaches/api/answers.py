@@ -25,8 +25,10 @@ T = TypeVar("T")
 
 async def until_gone(request: Request, work: Awaitable[T]) -> T:
     """Do the work of a request, and stop when its client leaves. The body must have been read."""
-    result = await race(work, _disconnected(request.receive))
+    gone = asyncio.ensure_future(_disconnected(request.receive))
+    result = await race(work, gone)
     if result is None:
+        gone.result()  # raises where what the client still sends is too large
         raise ClientGone
     return result
 
@@ -80,7 +82,8 @@ async def streamed(
 
 
 def sse(event: Mapping[str, Any]) -> bytes:
-    return b"data: " + json.dumps(event, ensure_ascii=False).encode() + b"\n\n"
+    # ASCII: many clients take any of Unicode's line ends, such as U+2028, for the end of the line.
+    return f"data: {json.dumps(event)}\n\n".encode()
 
 
 async def sse_events(events: AsyncGenerator[Mapping[str, Any], None], request_id: str) -> AsyncGenerator[bytes, None]:

@@ -16,7 +16,8 @@ from speaches.selftest import SelfTest
 router = APIRouter(tags=["Health"])
 
 
-@router.api_route("/health", methods=["GET", "HEAD"])
+@router.get("/health")
+@router.head("/health", include_in_schema=False)
 @router.api_route("/healthz", methods=["GET", "HEAD"], include_in_schema=False)
 async def health() -> dict[str, str]:
     """Alive: 200 as soon as the process serves."""
@@ -48,7 +49,8 @@ async def metrics(request: Request) -> Response:
 @router.get("/selftest")
 async def selftest(request: Request) -> JSONResponse:
     """Speak, find the speech, hear the words: 200 with the steps and their times, or 500 with what failed."""
-    test = SelfTest(server_of(request).models)
+    server = server_of(request)
+    test = SelfTest(server.models, server.threads)
     await until_gone(request, _run(test))
     report: dict[str, Any] = {"status": "ok" if test.ok else "failed", "steps": [asdict(step) for step in test.steps]}
     if not test.ok:

@@ -5,18 +5,21 @@ Plain ASGI: a middleware that wraps requests in tasks would hide disconnects fro
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
 import time
 import uuid
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from speaches.api.keys import check_keys, is_public
-from speaches.errors import SpeachesError, TooLarge, internal_error
+from speaches.errors import SpeachesError, TooLarge, Unavailable, internal_error
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,7 +29,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_REQUEST_ID = re.compile(r"[\w.-]{1,64}")
+_REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+TEXT_PATH = "/v1/audio/speech"  # takes a text, which is read as a whole; all else takes files
+LONGEST_PATH = 200  # characters of a path in the log
 
 
 class ClientGone(Exception):
@@ -34,7 +39,7 @@ class ClientGone(Exception):
 
 
 class Edge:
-    """The outermost layer."""
+    """The outermost layer: an id, a log line and metrics for every answer, also those that CORS gives by itself."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -63,20 +68,56 @@ class Edge:
                 await self._app(scope, receive, send_with_id)
             except ClientGone:
                 status = 499  # as nginx logs it
-            except Exception as error:
-                answer = _answer_of(error, request_id)
-                if status:  # the answer has begun: all that is left is to break it off, so that the client notices
-                    raise
-                await _send_error(send_with_id, *answer)
             finally:
                 seconds = time.perf_counter() - started
                 self._metrics.observe(_route(scope), scope["method"], status, seconds)
-                logger.info("%s %s %s %.0f ms %s", scope["method"], scope["path"], status, seconds * 1000, request_id)
+                logger.info("%s %s %s %.0f ms %s", scope["method"], _path(scope), status, seconds * 1000, request_id)
+
+
+class Answers:
+    """Answers every failure. Stands inside of CORS, whose headers let a browser read an error as well."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = scope["state"]["request_id"]
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except ClientGone:
+            raise
+        except ClientDisconnect as error:
+            raise ClientGone from error
+        except asyncio.CancelledError:
+            # The server stops and has waited for long enough. The task ends here, so there is nobody to pass this on to; an answer that
+            # has begun is broken off by uvicorn.
+            if not begun:
+                await _send_error(send, *_answer_of(Unavailable("The server is shutting down."), request_id))
+        except Exception as error:
+            answer = _answer_of(error, request_id)
+            if begun:  # all that is left is to break it off, so that the client notices
+                raise
+            await _send_error(send, *answer)
 
 
 def _route(scope: Scope) -> str:
     """The path as it is declared: one metric for `/v1/models/{id}`, not one for each id."""
     return str(getattr(scope.get("route"), "path", "unknown"))
+
+
+def _path(scope: Scope) -> str:
+    """The path for the log, in which a line break or a terminal's control character would be somebody else's line."""
+    return quote(scope["path"])[:LONGEST_PATH]
 
 
 def _answer_of(error: Exception, request_id: str) -> tuple[int, dict[str, object], dict[str, str]]:
@@ -118,17 +159,13 @@ class Gate:
             return
         headers = Headers(scope=scope)
         if self._key is not None and not is_public(scope["method"], scope["path"]):
-            check_keys(headers, QueryParams(scope.get("query_string", b"")), self._key)
+            check_keys(headers.items(), QueryParams(scope.get("query_string", b"")).multi_items(), self._key)
         await self._app(scope, self._limited(receive, headers, scope["path"]), send)
 
     def _limited(self, receive: Receive, headers: Headers, path: str) -> Receive:
-        limit = (
-            self._json_limit
-            if path.startswith("/v1/audio/speech") and "json" in _content_type(headers)
-            else self._upload_limit
-        )
+        limit = self._json_limit if path == TEXT_PATH else self._upload_limit
         length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > limit:
+        if length.isdecimal() and int(length) > limit:
             raise _too_large(limit)
         received = 0
 
@@ -141,10 +178,6 @@ class Gate:
             return message
 
         return limited
-
-
-def _content_type(headers: Headers) -> str:
-    return headers.get("content-type", "application/json").lower()
 
 
 def _too_large(limit: int) -> TooLarge:

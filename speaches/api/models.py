@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from speaches.api.answers import until_gone
 from speaches.api.state import Server, server_of
+from speaches.api.validation import shortened
 from speaches.engines.base import Task, Voice
 from speaches.errors import Conflict, UnknownModel
 from speaches.models.catalogue import Model
@@ -71,7 +72,7 @@ async def list_registry(request: Request, task: Task | None = None) -> dict[str,
     from speaches.models.registry import search
 
     server = server_of(request)
-    found = await server.threads.run(search, server.models.hub, task)
+    found = await server.lookups.run(search, server.models.hub, task)
     data = [
         {
             "id": entry.id,
@@ -124,7 +125,9 @@ async def _listed(server: Server, task: Task | None) -> list[tuple[str, Model]]:
 async def _found(server: Server, model_id: str) -> Model:
     model = await server.models.find(model_id)
     if model is None:
-        raise UnknownModel(f"Model '{model_id}' not found. GET /v1/models lists what is here.", param="model")
+        raise UnknownModel(
+            f"Model '{shortened(model_id)}' not found. GET /v1/models lists what is here.", param="model"
+        )
     return model
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 from starlette.responses import Response
 
 from speaches.api.answers import sse_events, streamed, until_gone
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from speaches.speech.speak import SpeakOptions
 
 router = APIRouter(tags=["Text to speech"])
-
-
-class VoiceId(BaseModel):
-    id: str
 
 
 def _name(value: Any) -> Any:

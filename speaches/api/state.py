@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from speaches.engines.registry import EngineKind
     from speaches.settings import Settings
 
+logger = logging.getLogger(__name__)
+
+LOOKUP_THREADS = 2  # searches of the hub, which may take as long as its time-out; they must not keep recordings waiting
 AUDIO_THREADS = 8  # decoding, encoding and resampling: short steps that take turns
 
 
@@ -28,6 +32,7 @@ class Server:
         self.settings = settings
         self.metrics = Metrics()
         self.threads = Threads(AUDIO_THREADS, "audio")
+        self.lookups = Threads(LOOKUP_THREADS, "lookup")
         self.models = Models(settings, kinds, self.threads)
         self.llm = Llm(settings)
         self.spoken = SpokenHistory()
@@ -43,12 +48,15 @@ class Server:
     async def preload(self) -> None:
         try:
             await self.models.preload()
+        except Exception:  # a bug, of an engine perhaps: the server serves all the same, and its log must say so
+            logger.exception("Preloading broke off.")
         finally:
             self.ready = True
 
     async def close(self) -> None:
         await self.llm.close()
         await self.models.close()
+        self.lookups.close()
         self.threads.close()
 
 

@@ -29,7 +29,7 @@ LADDER = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 def _listed(value: Any) -> Any:
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 Names = Annotated[list[str], BeforeValidator(_listed)]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
 
 from speaches.api.validation import Parameters, validated
 from speaches.errors import InvalidRequest
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound=Parameters)
 MAX_FIELDS = 200
+MAX_FILES = 8
 
 
 @dataclass
@@ -58,9 +60,17 @@ async def read_upload(request: Request, kind: type[P], threads: Threads) -> Uplo
 
 
 async def _read_form(request: Request, kind: type[P]) -> Upload[P]:
-    form = await request.form(max_files=8, max_fields=MAX_FIELDS)
+    try:
+        form = await request.form(max_files=MAX_FILES, max_fields=MAX_FIELDS)
+    except HTTPException as error:
+        raise InvalidRequest(f"The form can't be read: {error.detail}", code="invalid_form") from None
+    except UnicodeError as error:  # a charset that is none
+        raise InvalidRequest(f"The form can't be read: {error}.", code="invalid_form") from None
     file = form.get("file")
     try:
+        for _, other in form.multi_items():
+            if isinstance(other, UploadFile) and other is not file:
+                await other.close()
         if not isinstance(file, UploadFile):
             raise InvalidRequest(
                 "Missing required parameter: 'file'. Send the audio as a file field of the form.",
@@ -77,24 +87,23 @@ def form_values(form: FormData | Mapping[str, Any]) -> dict[str, Any]:
     """A form's fields as nested values.
 
     `name[]` and a bare name that comes more than once are lists; `object[key]` is an object, as OpenAI's SDK writes `chunking_strategy`.
+    An empty value is an absent one. Names that contradict each other make a list of all, which is no value of anything.
     """
     values: dict[str, Any] = {}
     items = form.multi_items() if isinstance(form, FormData) else list(form.items())
     for name, value in items:
-        if not isinstance(value, str):
+        if not isinstance(value, str) or not value:
             continue
-        if name.endswith("[]"):
-            values.setdefault(name[:-2], []).append(value)
-        elif name.endswith("]") and "[" in name:
-            outer, _, inner = name[:-1].partition("[")
-            nested = values.setdefault(outer, {})
-            if isinstance(nested, dict):
-                nested[inner] = value
-        elif name in values:
-            before = values[name]
-            values[name] = [*before, value] if isinstance(before, list) else [before, value]
+        outer, bracket, inner = name.removesuffix("]").partition("[")
+        if not name.endswith("]") or not bracket:
+            outer, bracket = name, ""
+        before = values.get(outer)
+        if bracket and inner and (before is None or isinstance(before, dict)):
+            values[outer] = {**(before or {}), inner: value}
+        elif before is None:
+            values[outer] = [value] if bracket else value
         else:
-            values[name] = value
+            values[outer] = [*before, value] if isinstance(before, list) else [before, value]
     return values
 
 
@@ -121,7 +130,14 @@ def _decoded(data: str) -> Source:
     head, comma, rest = data.partition(",")
     is_url = comma == "," and head.startswith("data:")
     try:
-        content = base64.b64decode(rest if is_url else data, validate=True)
-    except (binascii.Error, ValueError):
+        content = _from_base64(rest if is_url else data)
+    except ValueError:
         raise InvalidRequest("The audio is not valid base64.", param="file", code="invalid_base64") from None
     return Source(io.BytesIO(content), head.removeprefix("data:").split(";")[0] if is_url else "")
+
+
+def _from_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return base64.b64decode("".join(text.split()), validate=True)  # in lines, as `base64 recording.wav` prints it

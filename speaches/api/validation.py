@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError, model_validator
 from speaches.errors import InvalidRequest
 
 M = TypeVar("M", bound=BaseModel)
-LONGEST_QUOTE = 60  # characters of a wrong value that a message repeats
+LONGEST_QUOTE = 60  # characters of a wrong value, or name, that a message repeats
 
 
 class Parameters(BaseModel):
@@ -22,7 +22,21 @@ class Parameters(BaseModel):
         if not isinstance(values, dict):
             return values
         # An empty text to speak is a mistake to be told, not an absent one.
-        return {name: value for name, value in values.items() if value is not None and (value != "" or name == "input")}
+        return {
+            name: _well_formed(value)
+            for name, value in values.items()
+            if value is not None and (value != "" or name == "input")
+        }
+
+
+def _well_formed(value: Any) -> Any:
+    """Text without what libraries stumble over: NUL, and half characters, which JavaScript makes when it cuts a string within an emoji."""
+    if isinstance(value, list):
+        return [_well_formed(part) if isinstance(part, str) else part for part in value]
+    if not isinstance(value, str):
+        return value
+    value = value.replace("\0", " ")
+    return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def validated(kind: type[M], values: Mapping[str, Any]) -> M:
@@ -39,6 +53,13 @@ def invalid(errors: Sequence[Any]) -> InvalidRequest:
     path = [str(part) for part in error["loc"] if part not in ("body", "query", "path")]
     if error["type"] == "json_invalid":
         return InvalidRequest(f"The body is not valid JSON: {error['ctx']['error']}.", code="invalid_json")
+    if not path and error["type"] != "missing":
+        hint = (
+            ""
+            if not isinstance(error.get("input"), bytes)
+            else " Say so with the header Content-Type: application/json."
+        )
+        return InvalidRequest(f"The body must be a JSON object.{hint}", code="invalid_json")
     # Unions name their members and lists their positions after the parameter; a caller thinks of the parameter.
     param = path[0] if path else None
     if error["type"] == "missing":
@@ -49,14 +70,19 @@ def invalid(errors: Sequence[Any]) -> InvalidRequest:
         )
     message = error["msg"].removeprefix("Value error, ").removesuffix(".").removeprefix("Input ").strip()
     return InvalidRequest(
-        f"Invalid value for '{param}': {message}, got {_quoted(error.get('input'))}."
-        if param
-        else f"Invalid request: {message}.",
+        f"Invalid value for '{param}': {message}, got {_quoted(error.get('input'))}.",
         param=param,
         code="invalid_value",
     )
 
 
 def _quoted(value: Any) -> str:
-    text = repr(value)
+    try:
+        return shortened(repr(value))
+    except RecursionError:  # arrays in arrays that JSON could just be read from
+        return f"a {type(value).__name__}"
+
+
+def shortened(text: str) -> str:
+    """What a message repeats of what it is about."""
     return text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "..."
