@@ -56,6 +56,7 @@ def create_app(settings: Settings, kinds: Sequence[EngineKind] = KINDS) -> FastA
         version=speaches.__version__,
         summary="An OpenAI-compatible speech server.",
         lifespan=lifespan,
+        redirect_slashes=False,  # behind a proxy the address to go to would be ours, not the proxy's
         middleware=_middleware(server),
         exception_handlers={HTTPException: _http_error, RequestValidationError: _validation_error},
     )

@@ -9,7 +9,16 @@ from pathlib import Path
 from speaches.errors import Forbidden, Unavailable
 from speaches.models.catalogue import Model
 
-__all__ = ["delete"]
+__all__ = ["check_deletable", "delete"]
+
+
+def check_deletable(model: Model) -> Path:
+    """The folder that would go. Raises Forbidden if the model is built in, lies behind a link, or its folder may not be changed."""
+    if model.root is None:
+        raise Forbidden(f"{model.id} is built in: it can't be deleted.", param="model")
+    if not model.deletable:
+        raise Forbidden(f"{model.root} can't be deleted from here: it is a link or read-only.", param="model")
+    return model.root
 
 
 def delete(model: Model) -> None:
@@ -18,18 +27,15 @@ def delete(model: Model) -> None:
     The caller has unloaded it.
 
     Raises:
-        Forbidden: If it is built in, lies behind a link, or its folder may not be changed.
+        Forbidden: As `check_deletable`.
         Unavailable: If the disk refuses.
     """
-    if model.root is None:
-        raise Forbidden(f"{model.id} is built in: it can't be deleted.", param="model")
-    if not model.deletable:
-        raise Forbidden(f"{model.root} can't be deleted from here: it is a link or read-only.", param="model")
+    root = check_deletable(model)
     try:
-        if model.root.name.startswith("models--"):
-            _delete_from_cache(model.root)
-        if model.root.exists():
-            shutil.rmtree(model.root)
+        if root.name.startswith("models--"):
+            _delete_from_cache(root)
+        if root.exists():
+            shutil.rmtree(root)
     except OSError as error:
         raise Unavailable(f"{model.id} could not be deleted: {error}.") from error
 

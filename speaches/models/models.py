@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from speaches.engines.base import Engine, SpeechToText, Task
-from speaches.errors import InvalidRequest, SpeachesError, UnknownModel
+from speaches.errors import Conflict, InvalidRequest, SpeachesError, UnknownModel
 from speaches.models.aliases import Aliases
 from speaches.models.catalogue import Catalogue, Model, hub_caches
-from speaches.models.deletion import delete
+from speaches.models.deletion import check_deletable, delete
 from speaches.models.downloads import Downloads
 from speaches.models.hub import Hub, configure
 from speaches.models.pool import Loaded, Pool
@@ -86,7 +86,10 @@ class Models:
         return list((models | {alias: model for alias, model in aliases.items() if alias not in models}).items())
 
     async def delete(self, model: Model) -> None:
-        """Take a model out of memory and off the disk. Raises Conflict if it is in use."""
+        """Take a model out of memory and off the disk. Raises Conflict if it is in use or being loaded, Forbidden if it has to stay."""
+        check_deletable(model)
+        if self.pool.is_loading(model.id):
+            raise Conflict(f"Model {model.id!r} is being loaded; try again when it is.", param="model")
         if self.pool.is_loaded(model.id):
             self.pool.unload(model.id)
         await self._threads.run(delete, model)
@@ -98,6 +101,8 @@ class Models:
                 await self._preload(name)
             except SpeachesError as error:
                 logger.error("Model %s of PRELOAD_MODELS is not ready: %s", name, error)
+            except Exception:  # a bug of one engine must not keep the models after it from being ready
+                logger.exception("Model %s of PRELOAD_MODELS is not ready.", name)
 
     async def close(self) -> None:
         await self.downloads.close()
@@ -105,6 +110,8 @@ class Models:
 
     async def _preload(self, name: str) -> None:
         model = await self.find(name)
+        if model is None and not self._settings.auto_download:
+            raise UnknownModel(f"Model {name!r} is not on disk, and AUTO_DOWNLOAD is off.", param="model")
         if model is None:
             await self.downloads.get(self.aliases.resolve(name))
             model = await self.find(name)

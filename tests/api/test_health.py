@@ -70,9 +70,12 @@ async def test_a_model_that_can_not_be_preloaded_is_told_and_left_out(make_app: 
 
 async def test_a_bug_while_preloading_is_told_and_leaves_the_server_up(make_app: MakeApp, engines: FakeEngines) -> None:
     engines.voice.error = RuntimeError("the warm-up")
-    async with serving(make_app(preload_models=[VOICE_ID])) as server, server.client() as client:
+    async with serving(make_app(preload_models=[VOICE_ID, RECOGNISER_ID])) as server, server.client() as client:
         await preloaded(server)
         assert await statuses(client, *STATES) == [200, 200, 200, 200]
+        assert RECOGNISER_ID in (await client.get("/api/ps")).json()["models"], (
+            "the models after it are ready all the same"
+        )
         assert any("the warm-up" in traceback for traceback in server.log.tracebacks())
 
 

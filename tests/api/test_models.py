@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,10 +15,11 @@ from fastapi import FastAPI
 
 from speaches.api.state import AUDIO_THREADS
 from speaches.app import create_app
+from speaches.engines import piper
 from speaches.settings import Settings
 from tests.api.conftest import ALIASES, KOKORO, PIPER, WHISPER, MakeApp
 from tests.api.serving import listen, serving, url_of
-from tests.fakes import RECOGNISER_ID, VOICE_ID, FakeEngines
+from tests.fakes import RECOGNISER_ID, VOICE_ID, FakeEngines, Gate
 from tests.hub import LoopbackHub, running_hub
 from tests.recordings import tone, wav
 
@@ -167,12 +169,42 @@ async def test_a_model_in_use_is_not_deleted(own_app: FastAPI, own_models: Path)
         assert (await client.post("/v1/audio/speech", json={"input": "Hello.", "model": PIPER})).status_code == 200
 
 
-async def test_what_is_built_in_is_not_deleted(own_app: FastAPI) -> None:
+class GatedPiper:
+    """Piper, whose models load when the gate lets them."""
+
+    def __init__(self) -> None:
+        self.gate = Gate()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(piper, name)
+
+    def load(self, folder: Path | None, settings: Settings) -> piper.Piper:
+        with self.gate:
+            return piper.load(folder, settings)
+
+
+async def test_a_model_that_is_being_loaded_is_not_deleted(settings: Settings, own_models: Path) -> None:
+    kind = GatedPiper()
+    app = create_app(settings.model_copy(update={"model_dirs": [own_models]}), kinds=[kind])
+    async with serving(app) as server, server.client() as client:
+        kind.gate.close()
+        loading = asyncio.create_task(client.post(f"/api/ps/{PIPER}"))
+        await kind.gate.reached()
+        answer = await client.delete(f"/v1/models/{PIPER}")
+        assert (answer.status_code, "being loaded" in answer.json()["error"]["message"]) == (409, True)
+        kind.gate.open()
+        assert (await loading).status_code == 201
+        assert (own_models / PIPER / "model.onnx").exists()
+
+
+async def test_what_is_built_in_is_not_deleted_and_stays_in_memory(own_app: FastAPI) -> None:
     async with serving(own_app) as server, server.client() as client:
+        assert (await client.post("/api/ps/speaches/espeak-ng")).status_code == 201
         for name in sorted(BUILT_IN):
             answer = await client.delete(f"/v1/models/{name}")
             assert (answer.status_code, "built in" in answer.json()["error"]["message"]) == (403, True)
             assert (await client.get(f"/v1/models/{name}")).status_code == 200
+        assert (await client.get("/api/ps")).json()["models"] == ["speaches/espeak-ng"]
 
 
 @pytest.fixture
