@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -67,6 +66,5 @@ async def race(work: Awaitable[T], other: Awaitable[object]) -> T | None:
     finally:
         for one in (task, rival):
             one.cancel()
-        for one in (task, rival):
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await wait_even_if_cancelled(one)
+        # Their errors are not ours any more; a cancellation of our own that comes now is.
+        await wait_even_if_cancelled(asyncio.gather(task, rival, return_exceptions=True))

@@ -27,7 +27,7 @@ R = TypeVar("R")
 RETRY_AFTER = 1.0  # seconds; a queue place is free about that soon, and clients add their own back-off
 
 
-@dataclass
+@dataclass(eq=False)  # each is itself; comparing the tasks of two would compare the samples in them
 class Request(Generic[T, R]):
     """One admitted request. `submit` gives a future for each task."""
 
@@ -38,6 +38,7 @@ class Request(Generic[T, R]):
     def submit(self, task: T) -> asyncio.Future[R]:
         """Queue a task. The future is cancelled when the request leaves before the task has started."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(_seen)
         self.waiting.append((task, future))
         self._scheduler._wants_to_run(self)
         return future
@@ -156,8 +157,8 @@ class Scheduler(Generic[T, R]):
         """Take tasks, one from each request in turn, that may share a call."""
         batch: list[tuple[T, asyncio.Future[R]]] = []
         key: object = None
-        skipped = 0
-        while self._turns and len(batch) < self._batch_size and skipped < len(self._turns):
+        passed_over: list[Request[T, R]] = []
+        while self._turns and len(batch) < self._batch_size:
             request = self._turns.popleft()
             while request.waiting and request.waiting[0][1].done():  # cancelled by whoever waited for it
                 request.waiting.popleft()
@@ -167,21 +168,23 @@ class Scheduler(Generic[T, R]):
             if not batch:
                 key = self._batch_key(task)
             elif self._batch_key(task) != key:
-                self._turns.append(request)
-                skipped += 1
+                passed_over.append(request)
                 continue
             batch.append(request.waiting.popleft())
-            skipped = 0
             if request.waiting:
                 self._turns.append(request)
+        # They keep their turns, else requests that share batches with each other could go on for ever before them.
+        self._turns.extendleft(reversed(passed_over))
         return batch
 
     def _finished(self, batch: Sequence[tuple[T, asyncio.Future[R]]], call: asyncio.Future[Sequence[R]]) -> None:
         self._running.discard(call)
         self._idle_workers += 1
         error = None if call.cancelled() else call.exception()
-        results: Sequence[R | None] = [None] * len(batch) if error or call.cancelled() else call.result()
-        for (_, future), result in zip(batch, results, strict=True):
+        results: Sequence[R] = () if error or call.cancelled() else call.result()
+        if not error and not call.cancelled() and len(results) != len(batch):
+            error = RuntimeError(f"the engine gave {len(results)} results for {len(batch)} tasks")
+        for index, (_, future) in enumerate(batch):
             if future.done():
                 continue
             if error is not None:
@@ -189,5 +192,11 @@ class Scheduler(Generic[T, R]):
             elif call.cancelled():
                 future.cancel()
             else:
-                future.set_result(result)  # type: ignore[arg-type]
+                future.set_result(results[index])
         self._dispatch()
+
+
+def _seen(future: asyncio.Future[R]) -> None:
+    """Keep the event loop from complaining of a failure that came after its request had left."""
+    if not future.cancelled():
+        future.exception()

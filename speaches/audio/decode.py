@@ -6,7 +6,6 @@ formats in FORMATS, so that a playlist can't make it fetch other files. Seconds 
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ RAW_TYPES = ("audio/pcm", "audio/raw", "audio/l16")
 """Content types of headerless audio: s16le, mono, 16 kHz."""
 
 BLOCK_SAMPLES = SAMPLE_RATE  # what `blocks` gives at once, at least
+SLOWEST_RATE = 1000  # Hz; a frame of 300 bytes at 1 Hz would become 18 hours, gigabytes of memory
 SHORTEST_SECONDS = 0.1  # OpenAI refuses shorter files in the same way
 
 
@@ -110,26 +110,35 @@ class AudioFile:
         stream = next(iter(self._container.streams.audio), None)
         if stream is None:
             raise UnsupportedAudio("The file has no audio in it.", param="file")
-        if stream.codec_context.channels > self._limits.channels:
-            raise TooLarge(
-                f"The audio has {stream.codec_context.channels} channels; this server takes at most {self._limits.channels}.",
-                param="file",
-            )
+        if stream.codec_context is None:
+            raise UnsupportedAudio("The audio is in a codec that this server can't decode.", param="file")
+        self._check(stream.codec_context.channels, stream.codec_context.sample_rate)
         return stream
+
+    def _check(self, channels: int, rate: int) -> None:
+        if channels > self._limits.channels:
+            raise TooLarge(
+                f"The audio has {channels} channels; this server takes at most {self._limits.channels}.", param="file"
+            )
+        if 0 < rate < SLOWEST_RATE:
+            raise UnsupportedAudio(f"The audio has a sample rate of {rate} Hz, which is no recording.", param="file")
 
     def _resampled(self) -> Iterator[Samples]:
         import av
 
         from speaches.audio.pcm import from_pcm16
 
-        # s16, because swr scales a mix of channels down to full scale only for integers.
-        resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
-        for frame in itertools.chain(self._frames(), (None,)):
-            if frame is not None:
-                frame.pts = None  # recordings of browsers start anywhere and jump; samples are counted instead
-            with contextlib.suppress(ValueError):  # flushed before anything was put in
+        # What is put together from several files, or was recorded from the air, may change in the middle.
+        for (channels, rate, *_), frames in itertools.groupby(self._frames(), key=_shape):
+            self._check(channels, rate)
+            # s16, because swr scales a mix of channels down to full scale only for integers.
+            resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+            for frame in itertools.chain(frames, (None,)):
+                if frame is not None:
+                    frame.pts = None  # recordings of browsers start anywhere and jump; samples are counted instead
                 for part in resampler.resample(frame):
-                    yield from_pcm16(part.to_ndarray().tobytes())
+                    if part is not None:  # what it gives at the end if there was nothing to convert
+                        yield from_pcm16(part.to_ndarray().tobytes())
 
     def _frames(self) -> Iterator[Any]:
         """The frames that can be decoded; broken ones are left out, as players do, unless all are."""
@@ -150,6 +159,11 @@ class AudioFile:
                     break
         if broken and not decoded:
             raise UnsupportedAudio("The audio could not be decoded; the file is damaged.", param="file")
+
+
+def _shape(frame: Any) -> tuple[Any, ...]:
+    """What a resampler needs to be the same in all frames."""
+    return frame.layout.nb_channels, frame.sample_rate, frame.layout.name, frame.format.name
 
 
 def _open(file: BinaryIO, content_type: str) -> Any:

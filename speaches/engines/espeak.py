@@ -8,12 +8,13 @@ from __future__ import annotations
 import ctypes
 import functools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speaches.engines.base import Piece, Task, Voice
 from speaches.engines.description import Description
+from speaches.text.plain import plain
 
 if TYPE_CHECKING:
     from speaches.engines.base import Samples
@@ -56,23 +57,39 @@ def _data() -> Path:
 
 
 @functools.cache
+def _files() -> dict[str, tuple[Voice, str]]:
+    """Language, in small letters -> a voice and its file, such as `gmw/en`, by which the library finds it.
+
+    Read from the files, so that listing voices loads no library. By its language alone it would not find `en-gb` or `fr-fr`.
+    """
+    folder = _data() / "lang"
+    found: dict[str, tuple[int, Voice, str]] = {}
+    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+        name, languages = _read(file)
+        # Some have no dictionary in the wheel: they would be silent.
+        if not languages or not (_data() / f"{languages[0][1].split('-')[0]}_dict").is_file():
+            continue
+        own = languages[0][1]
+        voice = Voice(own, name, _tag(own), "male")
+        for priority, language in [(-1, own), *languages[1:]]:  # `en` is a language of several; the lowest wins
+            entry = (priority, voice, file.relative_to(folder).as_posix())
+            found[language.lower()] = min(found.get(language.lower(), entry), entry, key=lambda one: one[0])
+    return {language: (voice, file) for language, (_, voice, file) in found.items()}
+
+
+def _read(file: Path) -> tuple[str, list[tuple[int, str]]]:
+    """The name of a voice, and its languages with their priorities."""
+    lines = [line.split("//")[0].split() for line in file.read_text(errors="replace").splitlines()]
+    name = next((" ".join(line[1:]) for line in lines if line[:1] == ["name"]), file.name)
+    languages = [line for line in lines if line[:1] == ["language"] and len(line) > 1]
+    return name, [(int(line[2]) if line[2:3] and line[2].isdigit() else 5, line[1]) for line in languages]
+
+
+@functools.cache
 def _voices() -> tuple[Voice, ...]:
-    """A voice for each language file, e.g. `en-us`. Read from the files, so that listing voices loads no library."""
-    return tuple(
-        sorted(
-            (voice for file in (_data() / "lang").rglob("*") if file.is_file() for voice in _voice(file)),
-            key=lambda v: v.id,
-        )
-    )
-
-
-def _voice(file: Path) -> Iterator[Voice]:
-    facts: dict[str, str] = {}
-    for line in file.read_text(errors="replace").splitlines():
-        key, _, value = line.partition(" ")
-        facts.setdefault(key, value.split("//")[0].strip())
-    if language := facts.get("language", "").split(" ")[0]:
-        yield Voice(language, facts.get("name", language), _tag(language), "male")
+    """A voice for each language, e.g. `en-us`."""
+    own = (voice for language, (voice, _) in _files().items() if language == voice.id.lower())
+    return tuple(sorted(own, key=lambda v: v.id))
 
 
 def _tag(language: str) -> str:
@@ -113,9 +130,8 @@ class _Library:
         return 0
 
     def speak(self, text: str, voice: str, words_per_minute: int) -> bytes:
-        """s16le at SAMPLE_RATE."""
-        # NUL ends a C string; a lone surrogate has no UTF-8.
-        encoded = text.replace("\0", " ").encode(errors="replace")
+        """s16le at SAMPLE_RATE. A voice is a file, and perhaps a way to speak: `gmw/en+f2`."""
+        encoded = plain(text).encode()
         with self.lock:
             if self._lib.espeak_SetVoiceByName(voice.encode()) != 0:
                 raise ValueError(f"espeak-ng has no voice {voice!r}")
@@ -146,7 +162,7 @@ class Espeak:
     def voice(self, name: str) -> Voice | None:
         """A language (`en-us`), or one with a way to speak it (`en-us+f2`)."""
         base, plus, variant = name.partition("+")
-        found = next((voice for voice in _voices() if voice.id == base.lower()), None)
+        found, _ = _files().get(base.lower(), (None, ""))
         if found is None or not plus:
             return found
         return Voice(f"{found.id}+{variant}", found.name, found.language) if variant in variants() else None
@@ -154,7 +170,13 @@ class Espeak:
     def synthesize(self, piece: Piece) -> Samples:
         from speaches.audio.pcm import from_pcm16
 
-        return from_pcm16(self._library.speak(piece.text, piece.voice, round(NORMAL_RATE * piece.speed)))
+        base, plus, variant = piece.voice.partition("+")
+        if base.lower() not in _files():
+            raise ValueError(f"espeak-ng has no voice {piece.voice!r}")
+        _, file = _files()[base.lower()]
+        pcm = self._library.speak(piece.text, f"{file}{plus}{variant}", round(NORMAL_RATE * piece.speed))
+        samples = from_pcm16(pcm)
+        return samples if samples.any() else samples[:0]  # of "..." it makes some milliseconds of silence
 
     def close(self) -> None:
         """Nothing: the library stays for the next one, it can't be loaded twice."""

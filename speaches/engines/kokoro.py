@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from speaches.engines.base import Piece, Task, Voice
 from speaches.engines.description import Description
+from speaches.text.plain import plain
 
 if TYPE_CHECKING:
     from speaches.engines.base import Samples
@@ -107,8 +108,8 @@ class Kokoro:
     def synthesize(self, piece: Piece) -> Samples:
         import numpy as np
 
-        phonemes = self._kokoro.tokenizer.phonemize(piece.text, _espeak_language(piece))
-        if not phonemes.strip():  # only emoji, say
+        phonemes = self._kokoro.tokenizer.phonemize(plain(piece.text), _espeak_language(piece))
+        if not any(phoneme.isalpha() for phoneme in phonemes):  # dots or quotes, of which the model would make noises
             return np.empty(0, np.float32)
         samples, _ = self._kokoro.create(phonemes, piece.voice, piece.speed, is_phonemes=True)
         return np.asarray(samples, np.float32)

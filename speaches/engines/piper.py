@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from speaches.engines.base import Piece, Task, Voice
 from speaches.engines.description import Description
+from speaches.text.plain import plain
 
 if TYPE_CHECKING:
     from speaches.engines.base import Samples
@@ -99,7 +100,7 @@ class Piper:
         how = SynthesisConfig(
             speaker_id=self._speakers.get(piece.voice), length_scale=self._piper.config.length_scale / piece.speed
         )
-        parts = [chunk.audio_float_array for chunk in self._piper.synthesize(piece.text, how)]
+        parts = [chunk.audio_float_array for chunk in self._piper.synthesize(plain(piece.text), how)]
         return np.concatenate(parts).astype(np.float32) if parts else np.empty(0, np.float32)
 
     def close(self) -> None:

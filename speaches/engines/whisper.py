@@ -7,6 +7,7 @@ and layout, and one beam and temperature hold for all (`batch_key`).
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from speaches.engines.base import DecodeOptions, Hypothesis, Segment, Task, Window, Word
 from speaches.engines.description import Description
+from speaches.text.plain import plain
 
 if TYPE_CHECKING:
     from speaches.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 NAME = "whisper"
 TASK = Task.STT
@@ -67,24 +71,43 @@ def load(folder: Path | None, settings: Settings) -> Whisper:
     return Whisper(folder, settings)
 
 
+def _on_cuda(folder: Path, compute_type: str) -> Any:
+    """The model on the GPU, or None where that does not work."""
+    import numpy as np
+    from faster_whisper import WhisperModel
+
+    try:
+        model = WhisperModel(str(folder), device="cuda", compute_type=compute_type)
+        # CTranslate2 looks for cuBLAS only when it first needs it, and that would be in the middle of a request.
+        model.encode(np.zeros((model.model.n_mels, model.feature_extractor.nb_max_frames), np.float32))
+    except Exception as error:
+        logger.warning("CUDA is there but unusable for %s (%s): using the CPU.", folder.name, error)
+        return None
+    return model
+
+
 class Whisper:
     translates: bool
     workers: int
     batch_size: int
 
     def __init__(self, folder: Path, settings: Settings) -> None:
-        from faster_whisper import WhisperModel
-
         from speaches.engines.devices import cores, whisper_device
 
         device, compute_type = whisper_device(settings.whisper__inference_device, settings.whisper__compute_type)
         threads = settings.whisper__cpu_threads or 1
         workers = settings.whisper__num_workers or max(1, cores() // threads)
-        self.workers = workers if device == "cpu" else 1
-        self.batch_size = settings.whisper__batch_size or (1 if device == "cpu" else GPU_BATCH)
-        self._model: Any = WhisperModel(
-            str(folder), device=device, compute_type=compute_type, cpu_threads=threads, num_workers=self.workers
-        )
+        self._model: Any = _on_cuda(folder, compute_type) if device == "cuda" else None
+        on_cuda = self._model is not None
+        self.workers = 1 if on_cuda else workers
+        self.batch_size = settings.whisper__batch_size or (GPU_BATCH if on_cuda else 1)
+        if not on_cuda:
+            from faster_whisper import WhisperModel
+
+            _, compute_type = whisper_device("cpu", settings.whisper__compute_type)
+            self._model = WhisperModel(
+                str(folder), device="cpu", compute_type=compute_type, cpu_threads=threads, num_workers=workers
+            )
         self.languages: Sequence[str] = tuple(self._model.supported_languages)
         self.translates = bool(self._model.model.is_multilingual)
         # A method of its own cache, so that closing the engine frees it.
@@ -165,9 +188,9 @@ class Whisper:
         return max(fluent or tries, key=lambda one: one.avg_logprob)
 
     def _prompt(self, tokenizer: Any, options: DecodeOptions) -> list[int]:
-        before = tokenizer.encode(" " + options.prompt.strip()) if options.prompt else []
+        before = tokenizer.encode(" " + plain(options.prompt).strip()) if options.prompt else []
         tokens: list[int] = self._model.get_prompt(
-            tokenizer, before, without_timestamps=not options.timestamps, hotwords=options.hotwords
+            tokenizer, before, without_timestamps=not options.timestamps, hotwords=plain(options.hotwords or "") or None
         )
         return tokens
 

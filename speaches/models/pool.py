@@ -74,6 +74,9 @@ class Pool:
     def loaded(self) -> list[Loaded]:
         return list(self._loaded.values())
 
+    def is_loading(self, model_id: str) -> bool:
+        return model_id in self._loading
+
     def is_loaded(self, model_id: str) -> bool:
         return model_id in self._loaded
 
@@ -130,20 +133,20 @@ class Pool:
             task = asyncio.create_task(self._load_entry(model), name=f"load {model.id}")
             self._loading[model.id] = task
             task.add_done_callback(lambda done: self._load_ended(model.id, done))
-        try:
-            # Shielded: the load is everybody's, one who stops waiting does not end it.
-            await asyncio.wait_for(asyncio.shield(task), self._load_timeout)
-        except TimeoutError:
-            if task.done():
-                raise
+        # Not wait_for: the load is everybody's, one who stops waiting does not end it. And unlike it, `wait` lets `_load_ended` run first
+        # even if the load has ended just now.
+        await asyncio.wait([task], timeout=self._load_timeout)
+        if not task.done():
             raise TimedOut(
                 f"Loading {model.id!r} takes longer than {self._load_timeout:g} seconds (MODEL_LOAD_TIMEOUT). It goes on; try again later.",
                 param="model",
                 code="model_loading",
-            ) from None
+            )
+        task.result()  # raises where the load failed
 
     async def _load_entry(self, model: Model) -> Loaded:
-        self._make_room(model)
+        if self._make_room(model):
+            await asyncio.wait(self._closing)  # their memory is free only then
         started = perf_counter()
         try:
             engine = await asyncio.get_running_loop().run_in_executor(self._threads, self._load, model)
@@ -174,15 +177,17 @@ class Pool:
         if not entry.users and self._loaded.get(entry.model.id) is entry:
             self._drop(entry)
 
-    def _make_room(self, model: Model) -> None:
-        """Unload idle models, the longest unused first, until the new one fits the budget."""
+    def _make_room(self, model: Model) -> bool:
+        """Unload idle models, the longest unused first, until the new one fits the budget. Says whether any had to go."""
         if not self._memory_bytes:
-            return
+            return False
+        before = len(self._loaded)
         idle = sorted((entry for entry in self.loaded() if not entry.users), key=lambda entry: entry.last_used)
         for entry in idle:
             if sum(other.model.size_bytes for other in self.loaded()) + model.size_bytes <= self._memory_bytes:
-                return
+                break
             self._drop(entry)
+        return len(self._loaded) < before
 
     def _drop(self, entry: Loaded) -> None:
         """Forget a model now and free it soon."""

@@ -55,8 +55,8 @@ async def speak(text: str, options: SpeakOptions, model: Loaded, threads: Thread
             if not ahead:
                 break
             samples = await ahead.popleft()
-            pause = 0.0 if first else engine.pause
-            first = False
+            pause = 0.0 if first else engine.pause / options.speed
+            first = first and not len(samples)
             yield await threads.run(_finish, samples, engine.sample_rate, tempo, pause, resampler)
     yield await threads.run(resampler.finish)
 

@@ -9,10 +9,11 @@ FIRST_CLAUSE = 20  # characters at least before the first piece may end at a com
 LONGEST = 300  # characters of a piece; engines read longer ones less well, and the first audio of one takes longer
 
 # An end mark, closing quotes or brackets, and then a space; or an East Asian mark, which needs none.
-_END = re.compile(r"[.!?…]+[\"'”’»)\]]*(?=\s)|[。！？｡]+[」』”’）]*|\n\s*\n|\n")
+# A run of marks is looked at once (lookbehind, possessive): from each of its marks anew, a text of a million dots would take hours.
+_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’»)\]]*+(?=\s)|[。！？｡]+[」』”’）]*|\n\s*\n|\n")
 _CLAUSE = re.compile(r"[,;:—–]+(?=\s)|[、，；：]")
 _ABBREVIATION = re.compile(
-    r"(?:^|[\s(\"'])(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|vs|etc|e\.g|i\.e|cf|No|Nr|bzw|ca|usw|approx|Inc|Ltd|Co|Corp|Fig|Vol|pp?)\.$"
+    r"(?:^|[\s(\"'])(?:(?:[A-Z]\.)*[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|vs|etc|e\.g|i\.e|cf|No|Nr|bzw|ca|usw|approx|Inc|Ltd|Co|Corp|Fig|Vol|pp?)\.$"
 )
 
 

@@ -133,7 +133,7 @@ async def _hear(
                 hypothesis = await ahead[0][1]
                 options = replace(options, language=hypothesis.language)
             outcome.language = str(options.language)
-            if len(ahead) >= most:
+            while len(ahead) >= most or (ahead and ahead[0][1].done()):
                 for segment in await _next(ahead):
                     yield segment
         while ahead:

@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from speaches.audio.encode import FORMATS
+from speaches.concurrency import Threads
+from speaches.engines.base import Piece, Task, TextToSpeech, Voice
+from speaches.models.catalogue import Model
+from speaches.models.pool import Loaded
+from speaches.scheduling import Scheduler
+from speaches.speech.speak import RUN_AHEAD, SpeakOptions, encoded, encoded_whole, is_short, speak
+from tests.audio.files import decode
+from tests.fakes import FakeVoice
+from tests.recordings import level, pitch
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from speaches.engines.base import Samples
+
+MODEL = Model("tests/voice", Task.TTS, "fake", None, created=0, owned_by="tests")
+TEXT = "The quick brown fox jumps over the lazy dog. What time is it? Testing, one two three."
+MANY = "Number one is here. " * 50
+
+
+class Mouth:
+    """A voice model, ready to speak."""
+
+    def __init__(self, engine: TextToSpeech, threads: Threads) -> None:
+        self.engine = engine
+        self.threads = threads
+        self.scheduler: Scheduler[Piece, Samples] = Scheduler(self._speak, workers=engine.workers)
+        self._model = Loaded(MODEL, engine, self.scheduler)
+
+    def _speak(self, pieces: Sequence[Piece]) -> list[Samples]:
+        return [self.engine.synthesize(piece) for piece in pieces]
+
+    def options(self, **changes: Any) -> SpeakOptions:
+        voice: Voice = self.engine.voice("en-us") or self.engine.voices()[0]
+        return SpeakOptions(**{"voice": voice, **changes})
+
+    def blocks(self, text: str, **changes: Any) -> AsyncGenerator[Samples, None]:
+        return speak(text, self.options(**changes), self._model, self.threads)
+
+    async def samples(self, text: str, **changes: Any) -> Samples:
+        return np.concatenate([block async for block in self.blocks(text, **changes)])
+
+    def parts(self, text: str, **changes: Any) -> AsyncGenerator[bytes, None]:
+        return encoded(self.blocks(text, **changes), self.options(**changes), self.threads)
+
+
+@asynccontextmanager
+async def mouth(engine: TextToSpeech) -> AsyncIterator[Mouth]:
+    threads = Threads(4, "codecs")
+    made = Mouth(engine, threads)
+    try:
+        yield made
+    finally:
+        await made.scheduler.close()
+        threads.close()
+
+
+async def settled() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+# --- Pieces ---
+
+
+async def test_every_piece_is_spoken_in_order() -> None:
+    engine = FakeVoice()
+    async with mouth(engine) as speaker:
+        samples = await speaker.samples("One two. Three four five! And six?")
+    assert [piece.text for piece in engine.pieces] == ["One two.", "Three four five!", "And six?"]
+    assert len(samples) == round(0.7 * 24_000)
+    assert pitch(samples, 24_000) == pytest.approx(440, abs=3)
+
+
+async def test_pauses_are_put_between_pieces_and_not_around_them() -> None:
+    engine = FakeVoice(pause=0.25)
+    async with mouth(engine) as speaker:
+        samples = await speaker.samples("One. Two. Three.")
+    assert len(samples) / 24_000 == pytest.approx(3 * 0.1 + 2 * 0.25, abs=0.001)
+    assert np.abs(samples[:100]).max() > 0.1
+    assert np.abs(samples[-100:]).max() > 0.1
+    assert not samples[2_500:8_300].any()
+
+
+@pytest.mark.parametrize("speed", [0.5, 2.0])
+async def test_pauses_are_as_fast_as_the_speech(speed: float) -> None:
+    async with mouth(FakeVoice(pause=0.25)) as speaker:
+        samples = await speaker.samples("One. Two. Three.", speed=speed)
+    assert len(samples) / 24_000 * speed == pytest.approx(3 * 0.1 + 2 * 0.25, abs=0.002)
+
+
+async def test_a_piece_of_nothing_makes_no_pause() -> None:
+    engine = FakeVoice(pause=0.25)
+    engine_says = engine.synthesize
+    engine.synthesize = lambda piece: engine_says(piece)[: 0 if piece.text == "..." else None]  # type: ignore[method-assign]
+    async with mouth(engine) as speaker:
+        samples = await speaker.samples("...\nOne.\n...\nTwo.\n...")
+    assert len(samples) / 24_000 == pytest.approx(2 * 0.1 + 0.25, abs=0.001)
+    assert np.abs(samples[:100]).max() > 0.1
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 44_100, 48_000])
+async def test_speech_has_the_rate_that_is_asked_for_and_the_same_length(rate: int) -> None:
+    async with mouth(FakeVoice(sample_rate=22_050)) as speaker:
+        samples = await speaker.samples(MANY, sample_rate=rate)
+    assert len(samples) / rate == pytest.approx(50 * 0.4, abs=0.002)
+    assert pitch(samples[: rate * 2], rate) == pytest.approx(440, abs=3)
+
+
+# --- Speed ---
+
+
+@pytest.mark.parametrize("speed", [0.25, 0.5, 0.8, 1.0, 1.7, 2.0, 4.0])
+async def test_what_the_engine_can_not_do_is_stretched(speed: float) -> None:
+    engine = FakeVoice(speeds=(0.8, 1.5))
+    async with mouth(engine) as speaker:
+        samples = await speaker.samples(MANY, speed=speed)
+    assert {piece.speed for piece in engine.pieces} == {min(max(speed, 0.8), 1.5)}
+    assert len(samples) / 24_000 * speed == pytest.approx(50 * 0.4, rel=0.01)
+    assert pitch(samples[:24_000], 24_000) == pytest.approx(440, rel=0.03)
+
+
+@pytest.mark.parametrize("engine_name", ["espeak_ng", "tiny_kokoro", "tiny_piper"])
+async def test_real_voices_speak_at_every_speed(engine_name: str, request: pytest.FixtureRequest) -> None:
+    engine: TextToSpeech = request.getfixturevalue(engine_name)
+    async with mouth(engine) as speaker:
+        normal = len(await speaker.samples(TEXT))
+        assert 4 < normal / 24_000 < 12
+        for speed in (0.25, 0.5, 1.5, 4.0):
+            samples = await speaker.samples(TEXT, speed=speed)
+            # The tiny models' sounds have few lengths, so this is rough.
+            assert len(samples) * speed == pytest.approx(normal, rel=0.4)
+            assert level(samples) > 0.01
+
+
+# --- Streaming ---
+
+
+async def test_run_ahead_is_bounded_with_a_slow_reader() -> None:
+    engine = FakeVoice()
+    async with mouth(engine) as speaker, aclosing(speaker.blocks(MANY)) as blocks:
+        for read in range(1, 6):
+            await anext(blocks)
+            await settled()
+            assert len(engine.pieces) <= read + RUN_AHEAD
+
+
+async def test_the_next_piece_is_spoken_while_the_reader_has_the_one_before() -> None:
+    engine = FakeVoice()
+    async with mouth(engine) as speaker, aclosing(speaker.blocks(MANY)) as blocks:
+        await anext(blocks)
+        await engine.gate.reached(2)
+
+
+async def test_leaving_early_cancels_what_the_engine_has_not_begun() -> None:
+    engine = FakeVoice()
+    async with mouth(engine) as speaker:
+        async with aclosing(speaker.blocks(MANY)) as blocks:
+            await anext(blocks)
+        spoken = len(engine.pieces)
+        await speaker.samples("Next.")
+        assert len(engine.pieces) <= spoken + 2
+        assert engine.pieces[-1].text == "Next."
+
+
+async def test_a_cancelled_reader_lets_the_running_piece_end_and_frees_the_engine() -> None:
+    engine = FakeVoice()
+    engine.gate.close()
+    async with mouth(engine) as speaker:
+        reader = asyncio.create_task(speaker.samples(MANY))
+        await engine.gate.reached()
+        reader.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reader
+        engine.gate.open()
+        await speaker.samples("Next.")
+    assert [piece.text for piece in engine.pieces] == ["Number one is here.", "Next."]
+
+
+async def test_a_voice_that_fails_fails_the_request_and_the_next_one_works() -> None:
+    engine = FakeVoice(error=RuntimeError("broken"))
+    async with mouth(engine) as speaker:
+        with pytest.raises(RuntimeError, match="broken"):
+            await speaker.samples(MANY)
+        engine.error = None
+        assert len(await speaker.samples("One."))
+
+
+# --- Bytes ---
+
+
+@pytest.mark.parametrize("name", FORMATS)
+async def test_streamed_speech_is_the_whole_speech(name: str) -> None:
+    async with mouth(FakeVoice()) as speaker:
+        parts = [part async for part in speaker.parts(MANY, response_format=name)]
+        options = speaker.options(response_format=name)
+        whole = await encoded_whole(speaker.blocks(MANY), options, speaker.threads)
+    assert all(parts)
+    assert len(parts) > 10
+    for data in (b"".join(parts), whole):
+        heard = decode(data) if name != "pcm" else np.frombuffer(data, "<i2").astype(np.float32)
+        seconds = len(heard) / (24_000 if name == "pcm" else 16_000)
+        assert seconds == pytest.approx(20.0, abs=0.15)
+
+
+@pytest.mark.parametrize("name", ["wav", "flac", "mp3", "opus", "aac", "pcm"])
+async def test_a_text_of_nothing_is_a_short_silence_and_not_an_empty_file(name: str) -> None:
+    engine = FakeVoice()
+    async with mouth(engine) as speaker:
+        engine.synthesize = lambda piece: np.empty(0, np.float32)  # type: ignore[method-assign]
+        options = speaker.options(response_format=name)
+        streamed = b"".join([part async for part in speaker.parts("...", response_format=name)])
+        whole = await encoded_whole(speaker.blocks("..."), options, speaker.threads)
+    for data in (streamed, whole):
+        heard = decode(data) if name != "pcm" else np.frombuffer(data, "<i2").astype(np.float32)
+        assert 0.09 < len(heard) / 16_000 < 0.3
+        assert not np.abs(heard[:1_000]).max() > 0.01
+
+
+async def test_a_whole_wav_has_its_true_length() -> None:
+    async with mouth(FakeVoice()) as speaker:
+        options = speaker.options(response_format="wav")
+        data = await encoded_whole(speaker.blocks("One two three."), options, speaker.threads)
+    assert soundfile.info(io.BytesIO(data)).duration == pytest.approx(0.3, abs=0.001)
+
+
+async def test_the_first_bytes_come_with_the_first_piece() -> None:
+    engine = FakeVoice()
+    for name in FORMATS:
+        engine.pieces.clear()
+        async with mouth(engine) as speaker, aclosing(speaker.parts(MANY, response_format=name)) as parts:
+            await anext(parts)
+            assert len(engine.pieces) <= 2 + RUN_AHEAD
+
+
+async def test_leaving_a_stream_of_bytes_early_leaves_the_speech_too() -> None:
+    engine = FakeVoice()
+    async with mouth(engine) as speaker:
+        async with aclosing(speaker.parts(MANY, response_format="wav")) as parts:
+            await anext(parts)
+        spoken = len(engine.pieces)
+        assert len(await speaker.samples("Next.")) > 0
+        assert len(engine.pieces) <= spoken + 2
+
+
+def test_a_text_of_one_piece_is_short() -> None:
+    assert is_short("Hello world.")
+    assert is_short("...")
+    assert not is_short("Hello world. And more.")
+    assert not is_short("x" * 1_000_000)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from openai.types.audio import (
+    Transcription,
+    TranscriptionTextDeltaEvent,
+    TranscriptionTextDoneEvent,
+    TranscriptionVerbose,
+)
+
+from speaches.engines.base import Segment, Word
+from speaches.transcription import formats
+from speaches.transcription.transcribe import Outcome
+
+SEGMENTS = [
+    Segment(
+        " Hello world.", 0.5, 1.5, tokens=(1, 2), words=(Word(" Hello", 0.5, 0.9, 0.9), Word(" world.", 0.9, 1.5, 0.8))
+    ),
+    Segment(" And <on> & on.", 2.0, 3.25, tokens=(3,), avg_logprob=-0.5, words=(Word(" And", 2.0, 2.5, 0.7),)),
+]
+OUTCOME = Outcome("en", 4.6, 2.25)
+
+
+def verbose(*, task: str = "transcribe", words: bool = False, with_segments: bool = True) -> dict[str, object]:
+    return formats.as_verbose_json(SEGMENTS, OUTCOME, task=task, words=words, with_segments=with_segments)
+
+
+def test_json_is_the_text_and_what_it_costs() -> None:
+    answer = formats.as_json(SEGMENTS, OUTCOME)
+    assert answer == {"text": "Hello world. And <on> & on.", "usage": {"type": "duration", "seconds": 5}}
+    assert Transcription.model_validate(answer, strict=True).text == answer["text"]
+
+
+def test_verbose_json_is_what_openais_sdk_takes() -> None:
+    parsed = TranscriptionVerbose.model_validate(verbose(words=True))
+    assert (parsed.language, parsed.duration) == ("english", 4.6)
+    assert parsed.segments and [segment.id for segment in parsed.segments] == [0, 1]
+    assert parsed.segments[1].seek == 200
+    assert parsed.words and [word.word for word in parsed.words] == ["Hello", "world.", "And"]
+
+
+def test_segments_and_words_are_there_only_where_asked_for() -> None:
+    assert "words" not in verbose()
+    assert "segments" not in verbose(with_segments=False)
+
+
+def test_a_translation_is_english_whatever_was_said() -> None:
+    answer = formats.as_verbose_json(SEGMENTS, Outcome("de", 1.0), task="translate", words=False, with_segments=True)
+    assert (answer["task"], answer["language"]) == ("translate", "english")
+
+
+def test_text_srt_and_vtt() -> None:
+    assert formats.as_text("text", SEGMENTS) == "Hello world. And <on> & on.\n"
+    assert formats.as_text("srt", SEGMENTS).splitlines()[:3] == ["1", "00:00:00,500 --> 00:00:01,500", "Hello world."]
+    assert "And &lt;on&gt; &amp; on." in formats.as_text("vtt", SEGMENTS)
+    assert formats.as_text("text", []) == "\n"
+    assert formats.as_text("vtt", []) == "WEBVTT\n\n"
+
+
+def test_the_deltas_of_a_stream_are_its_text() -> None:
+    deltas = [formats.delta_event(segment, first=number == 0) for number, segment in enumerate(SEGMENTS)]
+    done = formats.done_event("Hello world. And <on> & on.", 3, OUTCOME)
+    assert "".join(delta["delta"] for delta in deltas) == done["text"]
+    assert all(TranscriptionTextDeltaEvent.model_validate(delta) for delta in deltas)
+    usage = TranscriptionTextDoneEvent.model_validate(done).usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.output_tokens, usage.total_tokens) == (230, 3, 233)
