@@ -263,8 +263,8 @@ def _forward(output: IO[bytes], lines: deque[str]) -> None:
         for line in output:
             lines.append(line.decode("utf-8", "replace").rstrip())
             with contextlib.suppress(OSError):
-                # Not sys.stdout: its lock, held in the moment in which the SDK forks its heartbeat, would hang that process.
-                os.write(1, line)
+                # Not sys.stderr: its lock, held in the moment in which the SDK forks its heartbeat, would hang that process.
+                os.write(2, line)
 
 
 def is_ready(address: tuple[str, int], worth_waiting: Callable[[], bool]) -> bool:

@@ -70,7 +70,7 @@ def test_other_threads_run_while_it_listens(sphinx: PocketSphinx) -> None:
     thread = threading.Thread(target=ticking)
     thread.start()
     started = time.perf_counter()
-    sphinx.decode([Window(np.tile(counted().samples, 5)[: 12 * SAMPLE_RATE])])
+    sphinx.decode([Window(np.tile(counted().samples, 3)[: 7 * SAMPLE_RATE])])
     took = time.perf_counter() - started
     stop.set()
     thread.join()
