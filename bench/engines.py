@@ -96,15 +96,15 @@ def recognition(folder: Path) -> None:
             return list(pool.map(bare_clip, clips))
 
     with (
-        server(MODEL_DIRS=str(folder), WHISPER__NUM_WORKERS="1") as address,
-        httpx.Client(base_url=address, timeout=300) as client,
+        server(MODEL_DIRS=str(folder), WHISPER__NUM_WORKERS="1") as running,
+        httpx.Client(base_url=running.address, timeout=300) as client,
     ):
         send = transcriber(client)
         wav = encode("wav", SAMPLE_RATE, long)
         show("Whisper, one file, 1 thread", len(long) / SAMPLE_RATE, *alternate(bare_long, lambda: send(wav)))
     with (
-        server(MODEL_DIRS=str(folder), WHISPER__NUM_WORKERS=str(WORKERS)) as address,
-        httpx.Client(base_url=address, timeout=300) as client,
+        server(MODEL_DIRS=str(folder), WHISPER__NUM_WORKERS=str(WORKERS)) as running,
+        httpx.Client(base_url=running.address, timeout=300) as client,
     ):
         send = transcriber(client)
         wavs = [encode("wav", SAMPLE_RATE, clip) for clip in clips]
@@ -146,8 +146,8 @@ def speech() -> None:
         "\n| format | speech | bare engine | server | added, ms a second of speech | first byte |\n|---|---|---|---|---|---|"
     )
     with (
-        server(MODEL_DIRS=str(TINY_KOKORO.parent.parent)) as address,
-        httpx.Client(base_url=address, timeout=300) as client,
+        server(MODEL_DIRS=str(TINY_KOKORO.parent.parent)) as running,
+        httpx.Client(base_url=running.address, timeout=300) as client,
     ):
         for name in ("pcm", "wav", "mp3", "opus", "aac", "flac"):
             body = {"model": "speaches-test/kokoro-synth", "voice": "af_heart", "input": text, "response_format": name}

@@ -8,13 +8,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import httpx
 
 
+class Running(NamedTuple):
+    address: str
+    pid: int
+
+
 @contextlib.contextmanager
-def server(**settings: str) -> Iterator[str]:
-    """Run `speaches serve` on a free port with these settings; gives its address."""
+def server(**settings: str) -> Iterator[Running]:
+    """Run `speaches serve` on a free port with these settings."""
     environ = {**os.environ, "UVICORN_PORT": "0", "LOG_LEVEL": "info", **settings}
     process = subprocess.Popen(
         [sys.executable, "-m", "speaches", "serve"],
@@ -27,7 +33,7 @@ def server(**settings: str) -> Iterator[str]:
         assert process.stderr is not None
         address = next(line.split(" on ")[1].split()[0] for line in process.stderr if "running on http" in line)
         _wait_until_ready(address)
-        yield address
+        yield Running(address, process.pid)
     finally:
         process.terminate()
         process.communicate()

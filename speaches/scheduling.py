@@ -56,6 +56,7 @@ class Scheduler(Generic[T, R]):
         workers: Calls at the same time.
         batch_size: Tasks in one call at most.
         batch_key: Tasks may share a call when this is equal for them.
+        batch_delay: Seconds that an idle worker waits for a batch to fill. Where calls take much longer, it costs little and gains much.
         concurrency: Requests that are in at the same time.
         queue_size: Requests that may wait to be let in.
     """
@@ -67,6 +68,7 @@ class Scheduler(Generic[T, R]):
         workers: int = 1,
         batch_size: int = 1,
         batch_key: Callable[[T], object] = lambda task: None,
+        batch_delay: float = 0.0,
         concurrency: int = 16,
         queue_size: int = 128,
         name: str = "engine",
@@ -74,6 +76,9 @@ class Scheduler(Generic[T, R]):
         self._run = run
         self._batch_size = batch_size
         self._batch_key = batch_key
+        self._batch_delay = batch_delay if batch_size > 1 else 0.0
+        self._delayed: asyncio.TimerHandle | None = None
+        """Set while a batch is given time to fill."""
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix=name)
         self._idle_workers = workers
         self._free_places = concurrency
@@ -109,6 +114,8 @@ class Scheduler(Generic[T, R]):
 
     async def close(self) -> None:
         """Wait for running calls and end the threads. No request may be in."""
+        if self._delayed is not None:
+            self._delayed.cancel()
         if self._running:
             await asyncio.wait(self._running)
         self._threads.shutdown(wait=False)
@@ -144,9 +151,16 @@ class Scheduler(Generic[T, R]):
     def _wants_to_run(self, request: Request[T, R]) -> None:
         if request not in self._turns:
             self._turns.append(request)
-        self._dispatch()
+        waiting = sum(len(one.waiting) for one in self._turns)
+        if not self._batch_delay or waiting >= self._batch_size:
+            self._dispatch()
+        elif self._delayed is None:
+            self._delayed = asyncio.get_running_loop().call_later(self._batch_delay, self._dispatch)
 
     def _dispatch(self) -> None:
+        if self._delayed is not None:
+            self._delayed.cancel()
+            self._delayed = None
         while self._idle_workers and (batch := self._next_batch()):
             self._idle_workers -= 1
             call = asyncio.get_running_loop().run_in_executor(self._threads, self._run, [task for task, _ in batch])

@@ -101,6 +101,9 @@ class FakeRecogniser:
     def asked(self) -> list[DecodeOptions]:
         return [window.options for window in self.heard]
 
+    def prepare(self, samples: Samples, options: DecodeOptions) -> None:
+        """It takes samples."""
+
     def decode(self, windows: Sequence[Window]) -> list[Hypothesis]:
         assert not self.closed, "used after it was closed"
         self.calls.append(list(windows))

@@ -170,7 +170,7 @@ def is_a_spoken_answer(output: Any) -> None:
     assert base64.b64decode(audio["data"])[:4] == b"RIFF"
 
 
-def test_every_job_of_the_readme_works_through_the_harness(harness: httpx.Client, elsewhere: str):
+def test_every_job_of_the_readme_works_through_the_harness(harness: httpx.Client, elsewhere: str) -> None:
     run = functools.partial(output_of, harness, elsewhere)
     speak, hear, models, registry, activity, loaded, load, unload, chat = blocks("json")
     is_speech(run(speak))
@@ -184,7 +184,7 @@ def test_every_job_of_the_readme_works_through_the_harness(harness: httpx.Client
     is_a_spoken_answer(run(chat))
 
 
-def test_the_selftest_job_of_the_readme_works(harness: httpx.Client, elsewhere: str):
+def test_the_selftest_job_of_the_readme_works(harness: httpx.Client, elsewhere: str) -> None:
     (job,) = re.findall(r'`(\{"input": \{"path": "/selftest"\}\})`', README)
     assert output_of(harness, elsewhere, job)["status"] == "ok"
 
@@ -221,13 +221,13 @@ def curl(command: str, folder: Path) -> bytes:
         else:
             url = word
     body = {"content": data} if data is not None else {"data": fields, "files": files}
-    answer = httpx.post(url, headers=headers, timeout=60, **body).raise_for_status().content  # type: ignore[arg-type]
+    answer = httpx.post(url, headers=headers, timeout=60, **body).raise_for_status().content
     if out is not None:
         out.write_bytes(answer)
     return answer
 
 
-def test_the_first_requests_of_the_readme_work(served: tuple[str, Path]):
+def test_the_first_requests_of_the_readme_work(served: tuple[str, Path]) -> None:
     address, folder = served
     (examples,) = blocks("bash")
     speak, hear = examples.replace("http://localhost:8000", address).strip().split("\n\n")
@@ -236,7 +236,7 @@ def test_the_first_requests_of_the_readme_work(served: tuple[str, Path]):
     assert sum(word in heard.split() for word in ("one", "two", "three", "four", "five")) >= 4, heard
 
 
-def test_the_python_example_of_the_readme_works(served: tuple[str, Path]):
+def test_the_python_example_of_the_readme_works(served: tuple[str, Path]) -> None:
     address, folder = served
     (folder / "speech.wav").write_bytes(recordings.wav(recordings.say(SENTENCE)))
     (example,) = blocks("python")

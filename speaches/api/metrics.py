@@ -31,12 +31,20 @@ class Metrics:
             ("kind",),
             registry=self._registry,
         )
+        self._phantoms = Counter(
+            "speaches_phantom_segments_total",
+            "Segments that were dropped as made up by the recogniser.",
+            registry=self._registry,
+        )
         self._users = Gauge(
             "speaches_model_users", "Requests that use a loaded model.", ("model",), registry=self._registry
         )
         self._queued = Gauge(
             "speaches_model_queue", "Requests that wait for a loaded model.", ("model",), registry=self._registry
         )
+
+    def phantoms(self, count: int) -> None:
+        self._phantoms.inc(count)
 
     def in_progress(self) -> AbstractContextManager[None]:
         return self._in_progress.track_inprogress()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:  # numpy costs a tenth of a second at start and is not needed until there is audio
     import numpy as np
@@ -41,6 +41,10 @@ class DecodeOptions:
     task: Literal["transcribe", "translate"] = "transcribe"
     language: str | None = None
     """ISO 639-1; None lets the engine detect it from the window."""
+    likely: str | None = None
+    """The language of the recording so far: detection leaves it only when it is sure of another."""
+    candidates: tuple[str, ...] = ()
+    """What detection may choose from; empty for all."""
     prompt: str | None = None
     """Text that came before, or that shows style and spelling."""
     hotwords: str | None = None
@@ -51,6 +55,10 @@ class DecodeOptions:
     """Whether segments get times of their own; False makes one segment of a window, a little faster."""
     words: bool = False
     """Whether segments carry words with times."""
+    logprobs: bool = False
+    """Whether segments carry the log probability of each token."""
+    short_window: bool = False
+    """Whether the encoder may see less than 30 s of a short window: several times faster, for turns of a conversation."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,8 @@ class Window:
     samples: Samples
     """shape (n,), float32, 16 kHz, at most 30 s."""
     options: DecodeOptions = field(default_factory=DecodeOptions)
+    features: Any = None
+    """What `prepare` made of the samples; None lets `decode` do it."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,13 @@ class Word:
     end: float
     """Seconds, likewise."""
     probability: float
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    token: str
+    bytes: bytes
+    logprob: float
 
 
 @dataclass(frozen=True)
@@ -87,6 +104,7 @@ class Segment:
     no_speech_prob: float = 0.0
     temperature: float = 0.0
     words: tuple[Word, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +129,10 @@ class SpeechToText(Protocol):
     """Whether `task="translate"` is possible."""
     workers: int
     batch_size: int
+
+    def prepare(self, samples: Samples, options: DecodeOptions) -> Any:
+        """What can be computed of a window's samples ahead of `decode`, on any thread: its features."""
+        ...
 
     def decode(self, windows: Sequence[Window]) -> list[Hypothesis]:
         """Hear the windows, in order. An answer for each, empty where nothing was said."""

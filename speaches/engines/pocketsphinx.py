@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speaches.engines.base import SAMPLE_RATE, Hypothesis, Segment, Task, Window, Word
+from speaches.engines.base import SAMPLE_RATE, DecodeOptions, Hypothesis, Segment, Task, Window, Word
 from speaches.engines.description import Description
 
 if TYPE_CHECKING:
+    from speaches.engines.base import Samples
     from speaches.settings import Settings
 
 NAME = "pocketsphinx"
@@ -58,6 +59,9 @@ class PocketSphinx:
 
     def batch_key(self, window: Window) -> object:
         return window.options
+
+    def prepare(self, samples: Samples, options: DecodeOptions) -> None:
+        """Nothing: it takes samples."""
 
     def decode(self, windows: Sequence[Window]) -> list[Hypothesis]:
         return [self._hear(window) for window in windows]

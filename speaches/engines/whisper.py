@@ -13,11 +13,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speaches.engines.base import DecodeOptions, Hypothesis, Segment, Task, Window, Word
+from speaches.engines.base import DecodeOptions, Hypothesis, Task, Window
 from speaches.engines.description import Description
+from speaches.engines.whisper_decoding import (
+    Decoded,
+    Language,
+    aligned,
+    chosen_language,
+    encoder_frames,
+    token_logprobs,
+)
 from speaches.text.plain import plain
 
 if TYPE_CHECKING:
+    from speaches.engines.base import Samples
     from speaches.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -28,16 +37,7 @@ BUILTIN: tuple[str, ...] = ()
 PATTERNS = ("model.bin", "config.json", "preprocessor_config.json", "tokenizer.json", "vocabulary.*", "README.md")
 
 GPU_BATCH = 8  # windows; larger batches add latency and little throughput, as a batch runs to its longest text
-
-# Thresholds of the paper (https://arxiv.org/abs/2212.04356, section 4.5) and of openai/whisper.
-TOO_REPETITIVE = 2.4  # compression ratio
-TOO_IMPROBABLE = -1.0  # average log probability
-NO_SPEECH = 0.6
-CERTAINLY_NO_SPEECH = 0.95
 MAX_TOKENS = 448
-
-PREPENDED = "\"'“¿([{-"
-APPENDED = "\"'.。,，!！?？:：”)]}、"
 
 
 def recognises(folder: Path) -> bool:
@@ -113,53 +113,51 @@ class Whisper:
         # A method of its own cache, so that closing the engine frees it.
         self._tokenizer = functools.lru_cache(maxsize=256)(self._make_tokenizer)
 
+    def prepare(self, samples: Samples, options: DecodeOptions) -> Any:
+        """Log-mel features, shape (mels, frames), padded to what the encoder is to see."""
+        from faster_whisper.audio import pad_or_trim
+
+        features = self._model.feature_extractor(samples)[..., :-1]
+        return pad_or_trim(features, encoder_frames(features.shape[-1], short=options.short_window))
+
     def batch_key(self, window: Window) -> object:
-        options = window.options
-        # Word times are aligned for one language at a time, so it has to be known.
-        alone = object() if options.words and options.language is None else None
-        language = options.language if options.words else None
-        return (alone, language, replace(options, language=None))
+        # Languages and what is made of the answer may differ within a batch.
+        alike = replace(window.options, language=None, likely=None, candidates=(), words=False, logprobs=False)
+        return (alike, None if window.features is None else window.features.shape)
 
     def decode(self, windows: Sequence[Window]) -> list[Hypothesis]:
         import numpy as np
-        from faster_whisper.audio import pad_or_trim
 
-        features = [pad_or_trim(self._model.feature_extractor(window.samples)[..., :-1]) for window in windows]
+        prepared = [window.features for window in windows]
+        features = [
+            self.prepare(window.samples, window.options) if one is None else one
+            for window, one in zip(windows, prepared, strict=True)
+        ]
         encoded = self._model.encode(np.stack(features))
         languages = self._languages(encoded, windows)
-        first = windows[0].options.temperatures[0]
-        tried = self._generate(encoded, windows, languages, first)
-        hypotheses = []
-        for index, (window, language, best) in enumerate(zip(windows, languages, tried, strict=True)):
-            own = encoded
-            if _needs_another_try(best) and len(window.options.temperatures) > 1:
-                own = encoded if len(windows) == 1 else self._model.encode(features[index])
-                best = self._warmer(own, window, language, best)
-            elif len(windows) > 1 and window.options.words:
-                own = self._model.encode(features[index])
-            hypotheses.append(self._hypothesis(own, window, language, best))
-        return hypotheses
+        tried = self._generate(encoded, windows, languages, windows[0].options.temperatures[0])
+        best: list[tuple[Decoded, Any]] = []
+        for window, own, language, one in zip(windows, features, languages, tried, strict=True):
+            best.append(self._improved(window, own, language, one) if one.is_doubtful else (one, None))
+        return self._hypotheses(windows, encoded, features, languages, best)
 
     def close(self) -> None:
         self._tokenizer.cache_clear()
         self._model.model.unload_model()
         del self._model
 
-    def _languages(self, encoded: Any, windows: Sequence[Window]) -> list[tuple[str, float]]:
+    def _languages(self, encoded: Any, windows: Sequence[Window]) -> list[Language]:
         """The language of each window with its probability: as asked, else as heard."""
         if not self.translates:
             return [("en", 1.0)] * len(windows)
         if all(window.options.language for window in windows):
             return [(str(window.options.language), 1.0) for window in windows]
         heard = self._model.model.detect_language(encoded)
-        return [
-            (window.options.language, 1.0) if window.options.language else (best[0][0].strip("<|>"), float(best[0][1]))
-            for window, best in zip(windows, heard, strict=True)
-        ]
+        return [chosen_language(window.options, found) for window, found in zip(windows, heard, strict=True)]
 
     def _generate(
-        self, encoded: Any, windows: Sequence[Window], languages: Sequence[tuple[str, float]], temperature: float
-    ) -> list[_Decoded]:
+        self, encoded: Any, windows: Sequence[Window], languages: Sequence[Language], temperature: float
+    ) -> list[Decoded]:
         """Decode every window once. At a temperature above 0, the best of five samples."""
         options = windows[0].options
         warm = {"beam_size": 1, "num_hypotheses": 5, "sampling_topk": 0, "sampling_temperature": temperature}
@@ -174,18 +172,24 @@ class Whisper:
             **({"beam_size": options.beam_size} if temperature == 0 else warm),
         )
         return [
-            _Decoded(result, temperature, tokenizer) for result, (tokenizer, _) in zip(results, tokenizers, strict=True)
+            Decoded(result, temperature, tokenizer) for result, (tokenizer, _) in zip(results, tokenizers, strict=True)
         ]
 
-    def _warmer(self, encoded: Any, window: Window, language: tuple[str, float], first: _Decoded) -> _Decoded:
-        """Try again at rising temperatures until the text is good enough; the most probable of all where none is."""
+    def _improved(self, window: Window, features: Any, language: Language, first: Decoded) -> tuple[Decoded, Any]:
+        """Try again: with the whole encoder if it saw less, then at rising temperatures, until the text is good enough.
+
+        Returns:
+            The first that is, else the most probable of all, and the encoder's output that it came from.
+        """
+        full = self.prepare(window.samples, replace(window.options, short_window=False))
+        encoded = self._model.encode(full)
         tries = [first]
-        for temperature in window.options.temperatures[1:]:
+        temperatures = window.options.temperatures if full.shape != features.shape else window.options.temperatures[1:]
+        for temperature in temperatures:
             tries += self._generate(encoded, [window], [language], temperature)
-            if not _needs_another_try(tries[-1]):
-                return tries[-1]
-        fluent = [one for one in tries if one.compression_ratio <= TOO_REPETITIVE]
-        return max(fluent or tries, key=lambda one: one.avg_logprob)
+            if not tries[-1].is_doubtful:
+                return tries[-1], encoded
+        return Decoded.best(tries), encoded
 
     def _prompt(self, tokenizer: Any, options: DecodeOptions) -> list[int]:
         before = tokenizer.encode(" " + plain(options.prompt).strip()) if options.prompt else []
@@ -202,7 +206,24 @@ class Whisper:
         tokenizer = Tokenizer(self._model.hf_tokenizer, self.translates, task=task, language=language)
         return tokenizer, list(get_suppressed_tokens(tokenizer, [-1]))
 
-    def _hypothesis(self, encoded: Any, window: Window, language: tuple[str, float], decoded: _Decoded) -> Hypothesis:
+    def _hypotheses(
+        self,
+        windows: Sequence[Window],
+        encoded: Any,
+        features: Sequence[Any],
+        languages: Sequence[Language],
+        best: Sequence[tuple[Decoded, Any]],
+    ) -> list[Hypothesis]:
+        """Segments with what was asked for. Alignment needs the encoder's output of the window alone."""
+        hypotheses = []
+        for window, own_features, language, (decoded, own) in zip(windows, features, languages, best, strict=True):
+            options = window.options
+            if (options.words or options.logprobs) and own is None and not decoded.is_silence:
+                own = encoded if len(windows) == 1 else self._model.encode(own_features)
+            hypotheses.append(self._hypothesis(window, language, decoded, own))
+        return hypotheses
+
+    def _hypothesis(self, window: Window, language: Language, decoded: Decoded, encoded: Any) -> Hypothesis:
         if decoded.is_silence:
             return Hypothesis((), *language)
         duration = len(window.samples) / self._model.feature_extractor.sampling_rate
@@ -215,54 +236,8 @@ class Whisper:
             segment_duration=duration,
             seek=0,
         )
-        if window.options.words and decoded.text:
-            self._model.add_word_timestamps([parts], decoded.tokenizer, encoded, [frames], PREPENDED, APPENDED, 0.0)
-        segments = (decoded.segment(part, duration) for part in parts)
+        if window.options.words:
+            aligned(self._model, decoded, encoded, frames, parts)
+        logprobs = token_logprobs(self._model, decoded, encoded, frames) if window.options.logprobs else iter(())
+        segments = (decoded.segment(part, duration, logprobs) for part in parts)
         return Hypothesis(tuple(segment for segment in segments if segment.text.strip()), *language)
-
-
-class _Decoded:
-    """One decoding of one window, and what the gates want to know of it."""
-
-    def __init__(self, result: Any, temperature: float, tokenizer: Any) -> None:
-        from faster_whisper.transcribe import get_compression_ratio
-
-        self.tokens: list[int] = result.sequences_ids[0]
-        self.temperature = temperature
-        self.tokenizer = tokenizer
-        self.text: str = tokenizer.decode(self.tokens).strip()
-        # CTranslate2's score is the sum of log probabilities over the length; the paper counts the end token too.
-        self.avg_logprob = result.scores[0] * len(self.tokens) / (len(self.tokens) + 1)
-        self.no_speech_prob: float = result.no_speech_prob
-        self.compression_ratio = float(get_compression_ratio(self.text)) if self.text else 0.0
-
-    @property
-    def is_silence(self) -> bool:
-        improbable = self.no_speech_prob > NO_SPEECH and self.avg_logprob < TOO_IMPROBABLE
-        return improbable or self.no_speech_prob > CERTAINLY_NO_SPEECH
-
-    def segment(self, part: dict[str, Any], duration: float) -> Segment:
-        """`part` of this decoding as a segment; its times are cut to the window, which the model does not know the end of."""
-        text = self.tokenizer.decode(part["tokens"])
-        end = min(float(part["end"]), duration)
-        words = (
-            Word(word["word"], min(float(word["start"]), end), min(float(word["end"]), end), float(word["probability"]))
-            for word in part.get("words", ())
-        )
-        return Segment(
-            text,
-            start=min(float(part["start"]), end),
-            end=end,
-            tokens=tuple(part["tokens"]),
-            avg_logprob=self.avg_logprob,
-            compression_ratio=self.compression_ratio,
-            no_speech_prob=self.no_speech_prob,
-            temperature=self.temperature,
-            words=tuple(words),
-        )
-
-
-def _needs_another_try(decoded: _Decoded) -> bool:
-    if decoded.compression_ratio > TOO_REPETITIVE:
-        return True
-    return decoded.avg_logprob < TOO_IMPROBABLE and not decoded.is_silence

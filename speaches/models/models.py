@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 VAD_MODEL = "silero_vad_v6"
+BATCH_DELAY = 0.005  # seconds; a batch on a GPU takes ten times as long
 
 
 class Models:
@@ -172,6 +173,7 @@ def _recognition(engine: SpeechToText, settings: Settings, name: str) -> Schedul
         workers=engine.workers,
         batch_size=engine.batch_size,
         batch_key=engine.batch_key,
+        batch_delay=BATCH_DELAY,
         concurrency=settings.stt_concurrency,
         queue_size=settings.stt_queue_size,
         name=name,

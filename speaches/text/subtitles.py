@@ -41,8 +41,9 @@ def _time(seconds: float, comma: str) -> str:
 
 
 def _line(text: str) -> str:
-    """One cue's text. A blank line would end the cue, and an arrow would look like its times."""
-    return " ".join(text.split()).replace("-->", "->")
+    """One cue's lines. A blank one would end the cue, and an arrow would look like its times."""
+    lines = (" ".join(line.split()) for line in text.split("\n"))
+    return "\n".join(line for line in lines if line).replace("-->", "->")
 
 
 def _escaped(text: str) -> str:

@@ -5,11 +5,12 @@ Shapes: openai-python `types/audio/transcription.py`, `transcription_verbose.py`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from speaches.engines.base import Segment
 from speaches.text import subtitles
+from speaches.text.cues import CueOptions, Spoken, cues
 from speaches.transcription.languages import name_of
 from speaches.transcription.transcribe import Outcome
 
@@ -30,8 +31,11 @@ def usage(outcome: Outcome) -> dict[str, Any]:
     return {"type": "duration", "seconds": round(outcome.duration)}
 
 
-def as_json(segments: Sequence[Segment], outcome: Outcome) -> dict[str, Any]:
-    return {"text": text_of(segments), "usage": usage(outcome)}
+def as_json(segments: Sequence[Segment], outcome: Outcome, *, logprobs: bool = False) -> dict[str, Any]:
+    answer: dict[str, Any] = {"text": text_of(segments)}
+    if logprobs:
+        answer["logprobs"] = _logprobs(segments)
+    return answer | {"usage": usage(outcome)}
 
 
 def as_verbose_json(
@@ -55,33 +59,73 @@ def as_verbose_json(
     return answer | {"usage": usage(outcome)}
 
 
-def as_text(name: str, segments: Sequence[Segment]) -> str:
+def as_text(name: str, segments: Sequence[Segment], options: CueOptions) -> str:
     """`text`, `srt` or `vtt`."""
     if name == "text":
         return text_of(segments) + "\n"
-    cues = [subtitles.Cue(segment.start, segment.end, segment.text) for segment in segments]
-    return subtitles.srt(cues) if name == "srt" else subtitles.vtt(cues)
+    made = cues((spoken for segment in segments for spoken in _spoken(segment)), options)
+    return subtitles.srt(made) if name == "srt" else subtitles.vtt(made)
 
 
-def delta_event(segment: Segment, *, first: bool) -> dict[str, Any]:
-    """The deltas of a stream, put together, are the text of `done_event`."""
-    return {"type": "transcript.text.delta", "delta": segment.text.lstrip() if first else segment.text}
+def _spoken(segment: Segment) -> Iterator[Spoken]:
+    """The words of a segment. Where the recogniser gives no times for them, each takes its share of the segment's by its length."""
+    if segment.words:
+        for number, word in enumerate(segment.words):
+            # A segment's first word is never part of the word before it.
+            text = word.word if number or word.word[:1].isspace() else f" {word.word}"
+            yield Spoken(text, word.start, word.end)
+        return
+    words = segment.text.split()
+    per_letter = (segment.end - segment.start) / max(1, sum(map(len, words)))
+    start = segment.start
+    for text in words:
+        end = start + len(text) * per_letter
+        yield Spoken(f" {text}", start, end)
+        start = end
 
 
-def done_event(text: str, tokens: int, outcome: Outcome) -> dict[str, Any]:
-    """The SDK types this `usage` as tokens. Whisper's encoder makes 50 of a second of audio."""
-    audio_tokens = round(outcome.duration * 50)
-    return {
-        "type": "transcript.text.done",
-        "text": text,
-        "usage": {
+class StreamedText:
+    """The events of a stream. The deltas, put together, are the text at the end."""
+
+    def __init__(self, *, logprobs: bool = False) -> None:
+        self._text = ""
+        self._tokens = 0
+        self._logprobs: list[dict[str, Any]] | None = [] if logprobs else None
+
+    def delta(self, segment: Segment) -> dict[str, Any]:
+        event: dict[str, Any] = {
+            "type": "transcript.text.delta",
+            "delta": segment.text if self._text else segment.text.lstrip(),
+        }
+        self._text += event["delta"]
+        self._tokens += len(segment.tokens)
+        if self._logprobs is not None:
+            event["logprobs"] = _logprobs([segment])
+            self._logprobs += event["logprobs"]
+        return event
+
+    def done(self, outcome: Outcome) -> dict[str, Any]:
+        """The SDK types this `usage` as tokens. Whisper's encoder makes 50 of a second of audio."""
+        heard = round(outcome.duration * 50)
+        usage = {
             "type": "tokens",
-            "input_tokens": audio_tokens,
-            "input_token_details": {"audio_tokens": audio_tokens, "text_tokens": 0},
-            "output_tokens": tokens,
-            "total_tokens": audio_tokens + tokens,
-        },
-    }
+            "input_tokens": heard,
+            "input_token_details": {"audio_tokens": heard, "text_tokens": 0},
+            "output_tokens": self._tokens,
+            "total_tokens": heard + self._tokens,
+        }
+        event: dict[str, Any] = {"type": "transcript.text.done", "text": self._text}
+        if self._logprobs is not None:
+            event["logprobs"] = self._logprobs
+        return event | {"usage": usage}
+
+
+def _logprobs(segments: Sequence[Segment]) -> list[dict[str, Any]]:
+    return [
+        {"token": one.token, "bytes": list(one.bytes), "logprob": one.logprob}
+        for segment in segments
+        for one in segment.logprobs
+    ]
 
 
 def _segment(number: int, segment: Segment) -> dict[str, Any]:

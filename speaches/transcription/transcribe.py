@@ -6,25 +6,21 @@ holds a place in the queue and not the engine.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections import deque
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncGenerator, Generator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from speaches.engines.base import DecodeOptions, Hypothesis, Segment, Window
+from speaches.engines.base import DecodeOptions, Segment, SpeechToText
 from speaches.errors import InvalidRequest
 from speaches.transcription.activity import ActivityOptions
+from speaches.transcription.hearing import Hearing
 
 if TYPE_CHECKING:
     from speaches.audio.decode import AudioLimits
     from speaches.concurrency import Threads
     from speaches.models.pool import Loaded
-    from speaches.scheduling import Request
     from speaches.transcription.windowing import HeardWindow, Recording
-
-RUN_AHEAD = 2  # windows that wait for a worker, beyond those that workers can take at once
 
 
 @dataclass(frozen=True)
@@ -41,6 +37,8 @@ class TranscribeOptions:
     vad_filter: bool = True
     """Whether what is not speech is left out."""
     activity: ActivityOptions = field(default_factory=lambda: ActivityOptions(max_speech_duration_s=30))
+    condition_on_previous_text: bool = False
+    """Whether each window is told what was said before. Windows then wait for each other."""
 
 
 @dataclass
@@ -48,23 +46,26 @@ class Outcome:
     """What is known of a transcription when its last segment was given."""
 
     language: str = "en"
-    """ISO 639-1, asked for or heard."""
+    """ISO 639-1: asked for, or heard for the most part."""
     duration: float = 0.0
     """Seconds of audio."""
     speech_seconds: float = 0.0
     """Seconds of audio that were heard by the recogniser."""
+    phantoms: int = 0
+    """Segments that were dropped as made up."""
 
 
 def check(options: DecodeOptions, recogniser: Loaded) -> None:
     """Raise InvalidRequest for what the model can't do."""
     engine, model = recogniser.engine, recogniser.model.id
-    if options.language is not None and options.language not in engine.languages:
-        known = ", ".join(sorted(engine.languages))
-        raise InvalidRequest(
-            f"Model {model!r} does not understand the language {options.language!r}. It understands: {known}.",
-            param="language",
-            code="invalid_value",
-        )
+    for language in filter(None, (options.language, *options.candidates)):
+        if language not in engine.languages:
+            known = ", ".join(sorted(engine.languages))
+            raise InvalidRequest(
+                f"Model {model!r} does not understand the language {language!r}. It understands: {known}.",
+                param="language",
+                code="invalid_value",
+            )
     if options.task == "translate" and not engine.translates:
         raise InvalidRequest(
             f"Model {model!r} can't translate; it hears only its own language.", param="model", code="unsupported_value"
@@ -95,53 +96,32 @@ async def transcribe(
         audio = await threads.run(AudioFile, source.file, limits, source.content_type)
         frames = activity.engine.stream()
         windows = (
-            speech_windows(audio, frames, options.activity, recording)
+            speech_windows(audio, frames, options.activity, recording, one_language=options.decode.language is not None)
             if options.vad_filter
             else all_windows(audio, frames, recording)
         )
+        prepared = threads.iterate(_prepared(windows, recogniser.engine, options.decode))
+        hearing = Hearing(request, options.decode, recogniser.engine, context=options.condition_on_previous_text)
         try:
-            async with contextlib.aclosing(
-                _hear(threads.iterate(windows), options.decode, outcome, request, recogniser)
-            ) as segments:
+            async with contextlib.aclosing(hearing.segments(prepared)) as segments:
                 async for segment in segments:
                     yield segment
         finally:
             await threads.run(audio.close)
-        _complete(outcome, recording)
+        _complete(outcome, recording, hearing)
 
 
-def _complete(outcome: Outcome, recording: Recording) -> None:
+def _prepared(
+    windows: Generator[HeardWindow, None, None], engine: SpeechToText, options: DecodeOptions
+) -> Generator[tuple[HeardWindow, Any], None, None]:
+    """Windows with their features, which are computed here so that the engine's threads need not."""
+    with contextlib.closing(windows):
+        for window in windows:
+            yield window, engine.prepare(window.samples, options)
+
+
+def _complete(outcome: Outcome, recording: Recording, hearing: Hearing) -> None:
+    outcome.language = hearing.language
     outcome.duration = recording.duration
     outcome.speech_seconds = round(min(recording.speech_seconds, recording.duration), 3)
-
-
-async def _hear(
-    windows: AsyncGenerator[HeardWindow, None],
-    options: DecodeOptions,
-    outcome: Outcome,
-    request: Request[Window, Hypothesis],
-    recogniser: Loaded,
-) -> AsyncGenerator[Segment, None]:
-    """Keep the workers busy with windows, and give their segments in order."""
-    most = recogniser.engine.workers * recogniser.engine.batch_size + RUN_AHEAD
-    ahead: deque[tuple[HeardWindow, asyncio.Future[Hypothesis]]] = deque()
-    async with contextlib.aclosing(windows):
-        async for window in windows:
-            ahead.append((window, request.submit(Window(window.samples, options))))
-            if options.language is None:
-                # The first window tells the language, and then it holds for the rest.
-                hypothesis = await ahead[0][1]
-                options = replace(options, language=hypothesis.language)
-            outcome.language = str(options.language)
-            while len(ahead) >= most or (ahead and ahead[0][1].done()):
-                for segment in await _next(ahead):
-                    yield segment
-        while ahead:
-            for segment in await _next(ahead):
-                yield segment
-
-
-async def _next(ahead: deque[tuple[HeardWindow, asyncio.Future[Any]]]) -> list[Segment]:
-    window, heard = ahead.popleft()
-    hypothesis: Hypothesis = await heard
-    return [window.times.segment(segment) for segment in hypothesis.segments]
+    outcome.phantoms = hearing.phantoms.dropped

@@ -25,6 +25,8 @@ class HeardWindow:
     samples: Samples
     """shape (n,), float32, 16 kHz, at most 30 s."""
     times: TimeMap
+    activity: float = 1.0
+    """The mean chance of speech in it."""
 
 
 @dataclass
@@ -39,22 +41,31 @@ class Recording:
 
 
 def speech_windows(
-    audio: AudioFile, frames: SpeechFrames, options: ActivityOptions, recording: Recording
+    audio: AudioFile, frames: SpeechFrames, options: ActivityOptions, recording: Recording, *, one_language: bool = True
 ) -> Generator[HeardWindow, None, None]:
     """Windows of the speech alone."""
-    buffer, found, packer = SampleBuffer(), SpeechRegions(options), WindowPacker()
+    buffer, chances, found, packer = (
+        SampleBuffer(),
+        SampleBuffer(),
+        SpeechRegions(options),
+        WindowPacker(one_language=one_language),
+    )
 
     def windows(packed: list[tuple[Region, ...]]) -> Iterator[HeardWindow]:
         for regions in packed:
             samples = np.concatenate([buffer.take(region.start, region.end) for region in regions])
+            spoken = [chances.take(region.start // FRAME_SIZE, region.end // FRAME_SIZE + 1) for region in regions]
             recording.speech_seconds += len(samples) / SAMPLE_RATE
-            yield HeardWindow(samples, TimeMap(regions))
+            yield HeardWindow(samples, TimeMap(regions), float(np.concatenate(spoken).mean()))
 
     for probabilities in _activity(audio, frames, buffer):
+        chances.add(probabilities)
         for region in found.push(probabilities):
             yield from windows(packer.add(region))
         oldest = packer.needed_from
-        buffer.drop(found.needed_from if oldest is None else min(oldest, found.needed_from))
+        needed = found.needed_from if oldest is None else min(oldest, found.needed_from)
+        buffer.drop(needed)
+        chances.drop(needed // FRAME_SIZE)
     for region in found.finish(buffer.end):
         yield from windows(packer.add(region))
     yield from windows(packer.finish())
@@ -68,7 +79,8 @@ def all_windows(audio: AudioFile, frames: SpeechFrames, recording: Recording) ->
     def window(end: int) -> HeardWindow:
         samples = buffer.take(start, end)
         recording.speech_seconds += len(samples) / SAMPLE_RATE
-        return HeardWindow(samples, TimeMap((Region(start, end),)))
+        spoken = chances[: -(-(end - start) // FRAME_SIZE)]
+        return HeardWindow(samples, TimeMap((Region(start, end),)), float(spoken.mean()))
 
     for probabilities in _activity(audio, frames, buffer):
         chances = np.concatenate((chances, probabilities))
@@ -80,7 +92,7 @@ def all_windows(audio: AudioFile, frames: SpeechFrames, recording: Recording) ->
     while start < buffer.end:  # the last frame may stick out by less than its length
         end = min(buffer.end, start + WINDOW_SAMPLES)
         yield window(end)
-        start = end
+        start, chances = end, chances[(end - start) // FRAME_SIZE :]
     recording.duration = audio.duration
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from speaches.engines.base import SAMPLE_RATE, WINDOW_SAMPLES, Segment
 from speaches.transcription.activity import FRAME_SIZE, Region
 
+TELLING_SAMPLES = 8 * SAMPLE_RATE  # speech that is enough to tell its language by
+LONG_PAUSE = 4 * SAMPLE_RATE  # after which somebody else may speak, in another language
 CUT_FRAMES = 10 * SAMPLE_RATE // FRAME_SIZE  # where no speech is left out, a window ends within its last 10 s
 
 
@@ -15,10 +17,16 @@ class WindowPacker:
     """Puts regions of speech together, in order, until a window is full.
 
     What lies between the regions is left out, so that a window holds 30 s of speech rather than of pauses.
+
+    Args:
+        size: The most samples of a window.
+        one_language: Whether the whole recording is in one language. Otherwise a window that is long enough to tell its language ends at
+            a long pause, after which there may be another.
     """
 
-    def __init__(self, size: int = WINDOW_SAMPLES) -> None:
+    def __init__(self, size: int = WINDOW_SAMPLES, *, one_language: bool = True) -> None:
         self._size = size
+        self._one_language = one_language
         self._regions: list[Region] = []
         self._length = 0
 
@@ -34,11 +42,16 @@ class WindowPacker:
             full += self.finish()
             full.append((Region(region.start, region.start + self._size),))
             region = Region(region.start + self._size, region.end)
-        if self._length + region.end - region.start > self._size:
+        if self._length + region.end - region.start > self._size or self._may_change_language(region):
             full += self.finish()
         self._regions.append(region)
         self._length += region.end - region.start
         return full
+
+    def _may_change_language(self, region: Region) -> bool:
+        if self._one_language or self._length < TELLING_SAMPLES:
+            return False
+        return region.start - self._regions[-1].end > LONG_PAUSE
 
     def finish(self) -> list[tuple[Region, ...]]:
         """The open window, if there is anything in it."""

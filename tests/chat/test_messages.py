@@ -14,7 +14,7 @@ def text(words: str) -> dict[str, object]:
     return {"type": "text", "text": words}
 
 
-def test_audio_is_found_in_any_message_and_any_place():
+def test_audio_is_found_in_any_message_and_any_place() -> None:
     messages = [
         {"role": "user", "content": [text("What is this?"), audio("a")]},
         {"role": "assistant", "content": "A bird."},
@@ -23,7 +23,7 @@ def test_audio_is_found_in_any_message_and_any_place():
     assert audio_parts(messages) == [AudioPart(0, 1, "a"), AudioPart(2, 0, "b"), AudioPart(2, 1, "c")]
 
 
-def test_audio_is_replaced_by_what_was_heard_and_the_rest_stays():
+def test_audio_is_replaced_by_what_was_heard_and_the_rest_stays() -> None:
     part = AudioPart(0, 1, "a")
     body = {
         "model": "gpt-4o-audio-preview",
@@ -43,17 +43,17 @@ def test_audio_is_replaced_by_what_was_heard_and_the_rest_stays():
     assert body["messages"][0]["content"][1] == audio("a"), "the request itself is not changed"  # type: ignore[index]
 
 
-def test_without_a_model_in_the_settings_the_requests_own_goes_through():
+def test_without_a_model_in_the_settings_the_requests_own_goes_through() -> None:
     assert for_llm({"model": "gpt-4o", "messages": []}, None, {}, {})["model"] == "gpt-4o"
 
 
-def test_an_earlier_spoken_answer_is_replaced_by_its_words():
+def test_an_earlier_spoken_answer_is_replaced_by_its_words() -> None:
     messages = [{"role": "assistant", "audio": {"id": "audio_1"}}]
     sent = for_llm({"messages": messages}, None, {}, {"audio_1": "It is a bird."})
     assert sent["messages"] == [{"role": "assistant", "content": "It is a bird."}]
 
 
-def test_an_expired_answer_is_said_to_be_expired():
+def test_an_expired_answer_is_said_to_be_expired() -> None:
     with pytest.raises(InvalidRequest, match="expired") as caught:
         for_llm({"messages": [{"role": "assistant", "audio": {"id": "audio_9"}}]}, None, {}, {})
     assert caught.value.param == "messages[0].audio.id"
@@ -66,19 +66,19 @@ def test_an_expired_answer_is_said_to_be_expired():
         ({"modalities": ["audio"], "audio": {"voice": "alloy", "format": "docx"}}, "audio.format"),
     ],
 )
-def test_audio_that_is_asked_for_wrongly_is_named(body: dict[str, object], param: str):
+def test_audio_that_is_asked_for_wrongly_is_named(body: dict[str, object], param: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         spoken_answer(body)
     assert caught.value.param == param
 
 
 @pytest.mark.parametrize("part", [{"type": "input_audio"}, {"type": "input_audio", "input_audio": {"data": 5}}])
-def test_an_audio_part_without_data_is_named(part: dict[str, object]):
+def test_an_audio_part_without_data_is_named(part: dict[str, object]) -> None:
     with pytest.raises(InvalidRequest) as caught:
         audio_parts([{"role": "user", "content": [text("?"), part]}])
     assert caught.value.param == "messages[0].content[1].input_audio"
 
 
-def test_text_alone_asks_for_no_speech():
+def test_text_alone_asks_for_no_speech() -> None:
     assert spoken_answer({"modalities": ["text"]}) is None
     assert spoken_answer({}) is None

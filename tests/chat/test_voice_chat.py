@@ -102,7 +102,7 @@ def asking(words: str = "Hello world.", **more: Any) -> dict[str, Any]:
     return {"model": "gpt-4o-audio-preview", "messages": [{"role": "user", "content": parts}], **spoken, **more}
 
 
-async def test_the_llm_reads_what_was_said_and_its_answer_is_spoken():
+async def test_the_llm_reads_what_was_said_and_its_answer_is_spoken() -> None:
     llm = SmallLlm()
     async with serving(llm, chat_completion_model="llama", chat_completion_api_key="sk-llm") as client:
         answer = (await client.post("/v1/chat/completions", json=asking())).json()
@@ -120,7 +120,7 @@ async def test_the_llm_reads_what_was_said_and_its_answer_is_spoken():
     assert answer["usage"] == {"total_tokens": 9}
 
 
-async def test_a_spoken_answer_goes_back_to_the_llm_as_its_words():
+async def test_a_spoken_answer_goes_back_to_the_llm_as_its_words() -> None:
     llm = SmallLlm()
     async with serving(llm) as client:
         first = (await client.post("/v1/chat/completions", json=asking())).json()
@@ -131,14 +131,14 @@ async def test_a_spoken_answer_goes_back_to_the_llm_as_its_words():
     assert llm.asked[1]["messages"][1] == {"role": "assistant", "content": llm.says}
 
 
-async def test_several_choices_are_all_spoken():
+async def test_several_choices_are_all_spoken() -> None:
     async with serving(SmallLlm()) as client:
         answer = (await client.post("/v1/chat/completions", json=asking(n=2))).json()
     ids = {choice["message"]["audio"]["id"] for choice in answer["choices"]}
     assert len(ids) == 2
 
 
-async def test_a_request_without_audio_reaches_the_llm_untouched_and_streams_back():
+async def test_a_request_without_audio_reaches_the_llm_untouched_and_streams_back() -> None:
     llm = SmallLlm()
     body = {"model": "llama", "messages": [{"role": "user", "content": "Hi"}], "stream": True, "seed": 7}
     async with serving(llm) as client:
@@ -148,7 +148,7 @@ async def test_a_request_without_audio_reaches_the_llm_untouched_and_streams_bac
     assert answer.text.endswith("data: [DONE]\n\n")
 
 
-async def test_the_llms_errors_come_back_with_its_status():
+async def test_the_llms_errors_come_back_with_its_status() -> None:
     async with serving(SmallLlm(status=429)) as client:
         answer = await client.post("/v1/chat/completions", json=asking())
     assert answer.status_code == 429
@@ -169,13 +169,13 @@ async def test_the_llms_errors_come_back_with_its_status():
         ({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "aGVsbG8="}}]}]}, {}, 415, "audio"),
     ],
 )  # fmt: skip
-async def test_what_is_wrong_is_said(body: dict[str, Any], settings: dict[str, Any], status: int, word: str):
+async def test_what_is_wrong_is_said(body: dict[str, Any], settings: dict[str, Any], status: int, word: str) -> None:
     async with serving(SmallLlm(), **settings) as client:
         answer = await client.post("/v1/chat/completions", content=json.dumps(body))
     assert (answer.status_code, word in answer.json()["error"]["message"]) == (status, True), answer.text
 
 
-def test_a_base_url_without_a_path_gets_v1():
+def test_a_base_url_without_a_path_gets_v1() -> None:
     assert base_url("http://localhost:11434") == "http://localhost:11434/v1/"
     assert base_url("https://api.openai.com/v1") == "https://api.openai.com/v1/"
     assert base_url("https://host/prefix/v1/") == "https://host/prefix/v1/"

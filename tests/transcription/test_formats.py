@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from openai.types.audio import (
     Transcription,
     TranscriptionTextDeltaEvent,
@@ -7,7 +9,8 @@ from openai.types.audio import (
     TranscriptionVerbose,
 )
 
-from speaches.engines.base import Segment, Word
+from speaches.engines.base import Segment, TokenLogprob, Word
+from speaches.text.cues import CueOptions
 from speaches.transcription import formats
 from speaches.transcription.transcribe import Outcome
 
@@ -48,19 +51,53 @@ def test_a_translation_is_english_whatever_was_said() -> None:
     assert (answer["task"], answer["language"]) == ("translate", "english")
 
 
-def test_text_srt_and_vtt() -> None:
-    assert formats.as_text("text", SEGMENTS) == "Hello world. And <on> & on.\n"
-    assert formats.as_text("srt", SEGMENTS).splitlines()[:3] == ["1", "00:00:00,500 --> 00:00:01,500", "Hello world."]
-    assert "And &lt;on&gt; &amp; on." in formats.as_text("vtt", SEGMENTS)
-    assert formats.as_text("text", []) == "\n"
-    assert formats.as_text("vtt", []) == "WEBVTT\n\n"
+def as_text(name: str, segments: Sequence[Segment] = SEGMENTS, **options: float) -> str:
+    return formats.as_text(name, segments, CueOptions(**options))  # type: ignore[arg-type]
+
+
+def test_text_is_one_line_that_ends() -> None:
+    assert as_text("text") == "Hello world. And <on> & on.\n"
+    assert as_text("text", []) == "\n"
+
+
+def test_subtitles_have_the_times_of_words() -> None:
+    assert as_text("srt").splitlines()[:3] == ["1", "00:00:00,500 --> 00:00:01,500", "Hello world."]
+    assert as_text("vtt", []) == "WEBVTT\n\n"
+
+
+def test_subtitles_of_a_recogniser_without_word_times_share_the_segments_time() -> None:
+    segment = Segment(" One two, <three> & four.", 1.0, 3.0)
+    assert as_text("vtt", [segment], max_chars=9).splitlines() == [
+        "WEBVTT",
+        "",
+        "00:00:01.000 --> 00:00:02.400",
+        "One two,",
+        "&lt;three&gt;",
+        "",
+        "00:00:02.400 --> 00:00:03.000",
+        "&amp; four.",
+        "",
+    ]
 
 
 def test_the_deltas_of_a_stream_are_its_text() -> None:
-    deltas = [formats.delta_event(segment, first=number == 0) for number, segment in enumerate(SEGMENTS)]
-    done = formats.done_event("Hello world. And <on> & on.", 3, OUTCOME)
-    assert "".join(delta["delta"] for delta in deltas) == done["text"]
+    text = formats.StreamedText()
+    deltas = [text.delta(segment) for segment in SEGMENTS]
+    done = text.done(OUTCOME)
+    assert "".join(delta["delta"] for delta in deltas) == done["text"] == "Hello world. And <on> & on."
     assert all(TranscriptionTextDeltaEvent.model_validate(delta) for delta in deltas)
     usage = TranscriptionTextDoneEvent.model_validate(done).usage
     assert usage is not None
     assert (usage.input_tokens, usage.output_tokens, usage.total_tokens) == (230, 3, 233)
+
+
+def test_log_probabilities_are_there_only_where_asked_for() -> None:
+    segment = Segment(" Hé", 0, 1, logprobs=(TokenLogprob(" H", b" H", -0.1), TokenLogprob("\ufffd", b"\xc3", -0.2)))
+    wanted = [{"token": " H", "bytes": [32, 72], "logprob": -0.1}, {"token": "\ufffd", "bytes": [195], "logprob": -0.2}]
+    answer = formats.as_json([segment], OUTCOME, logprobs=True)
+    assert answer["logprobs"] == wanted
+    assert Transcription.model_validate(answer, strict=True).logprobs is not None
+    assert "logprobs" not in formats.as_json([segment], OUTCOME)
+    text = formats.StreamedText(logprobs=True)
+    assert text.delta(segment)["logprobs"] == wanted
+    assert TranscriptionTextDoneEvent.model_validate(text.done(OUTCOME)).logprobs is not None

@@ -16,7 +16,8 @@ from speaches.engines.base import SAMPLE_RATE, WINDOW_SAMPLES, DecodeOptions, Se
 from speaches.errors import InvalidRequest, SpeachesError, TooLarge, UnsupportedAudio
 from speaches.models.pool import Loaded
 from speaches.transcription.activity import ActivityOptions
-from speaches.transcription.transcribe import RUN_AHEAD, Outcome, check
+from speaches.transcription.hearing import RUN_AHEAD
+from speaches.transcription.transcribe import Outcome, check
 from tests.fakes import FakeActivity, FakeRecogniser
 from tests.recordings import noise, recording, silence, tone, wav
 from tests.transcription.hearing import MODEL, Ears, ears, text_of

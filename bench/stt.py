@@ -1,0 +1,223 @@
+"""Speech to text: the server against the bare engine, with one client and with many, and its memory.
+
+    python -m bench.stt                    # the tests' tiny Whisper, and the same in the shape of whisper-tiny
+    python -m bench.stt --like small       # also in the shape of whisper-small (minutes)
+    python -m bench.stt --device cuda --model owner/name    # on a GPU, with a real model
+
+The bare engine is faster-whisper in its fastest setting on the same threads, with the samples in memory. Rounds alternate, medians count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+from bench.engines import SENTENCES, alternate, spoken
+from bench.serving import server
+from bench.widen import TINY, write
+from speaches.audio.encode import encode
+from speaches.engines.base import SAMPLE_RATE
+
+WORKERS = 2
+CLIENTS = (1, 4, 16, 64)
+CLIPS_PER_CLIENT = 4
+MEMORY_MINUTES = (10, 60, 180)
+
+
+def clip(seconds: float) -> Any:
+    """Speech of about this length."""
+    samples = spoken(*SENTENCES)
+    return samples[: int(seconds * SAMPLE_RATE)]
+
+
+def long_recording(minutes: float) -> Any:
+    once = spoken(*SENTENCES)
+    return np.tile(once, int(minutes * 60 * SAMPLE_RATE / len(once)) + 1)[: int(minutes * 60 * SAMPLE_RATE)]
+
+
+class Bare:
+    """faster-whisper with the same number of threads."""
+
+    def __init__(self, folder: Path, device: str) -> None:
+        from faster_whisper import BatchedInferencePipeline, WhisperModel
+
+        how: dict[str, Any] = {"device": "cpu", "compute_type": "int8", "cpu_threads": 1, "num_workers": WORKERS}
+        if device == "cuda":
+            how = {"device": "cuda", "compute_type": "float16"}
+        self._model = WhisperModel(str(folder), **how)
+        self._batched = BatchedInferencePipeline(self._model)
+        self._batch = 8 if device == "cuda" else 1
+
+    def long(self, samples: Any) -> str:
+        segments, _ = self._batched.transcribe(samples, language="en", batch_size=self._batch, without_timestamps=False)
+        return "".join(segment.text for segment in segments)
+
+    def clip(self, samples: Any) -> str:
+        segments, _ = self._model.transcribe(samples, language="en", vad_filter=True)
+        return "".join(segment.text for segment in segments)
+
+    def clips(self, samples: Any, count: int) -> None:
+        with ThreadPoolExecutor(WORKERS) as pool:
+            list(pool.map(self.clip, [samples] * count))
+
+
+class Served:
+    """The same over HTTP."""
+
+    def __init__(self, address: str, model: str) -> None:
+        self._address = address
+        self._model = model
+
+    def long(self, wav: bytes) -> str:
+        return asyncio.run(self._all([wav], 1))[0][1]
+
+    def clips(self, wav: bytes, clients: int, count: int) -> list[float]:
+        """Seconds that each request took."""
+        return [seconds for seconds, _ in asyncio.run(self._all([wav] * count, clients))]
+
+    def first_delta(self, wav: bytes) -> float:
+        """Seconds until the first text of a stream."""
+        form = {"model": self._model, "language": "en", "stream": "true"}
+        started = time.perf_counter()
+        with httpx.stream(
+            "POST", f"{self._address}/v1/audio/transcriptions", files={"file": ("a.wav", wav)}, data=form, timeout=3600
+        ) as answer:
+            next(line for line in answer.iter_lines() if "transcript.text.delta" in line)
+            return time.perf_counter() - started
+
+    async def _all(self, wavs: Sequence[bytes], clients: int) -> list[tuple[float, str]]:
+        limits = httpx.Limits(max_connections=clients)
+        async with httpx.AsyncClient(base_url=self._address, timeout=3600, limits=limits) as client:
+            places = asyncio.Semaphore(clients)
+            return list(await asyncio.gather(*(self._one(client, places, wav) for wav in wavs)))
+
+    async def _one(self, client: httpx.AsyncClient, places: asyncio.Semaphore, wav: bytes) -> tuple[float, str]:
+        async with places:
+            started = time.perf_counter()
+            form = {"model": self._model, "language": "en"}
+            answer = await client.post("/v1/audio/transcriptions", files={"file": ("a.wav", wav)}, data=form)
+            return time.perf_counter() - started, answer.raise_for_status().json()["text"]
+
+
+def throughput(name: str, bare: Bare, served: Served, minutes: float) -> None:
+    """One long file, and clips of 5 s from more and more clients."""
+    long = long_recording(minutes)
+    wav = encode("wav", SAMPLE_RATE, long)
+    limit, ours = alternate(lambda: bare.long(long), lambda: served.long(wav))
+    row(f"{name}: one file of {minutes:g} min, {WORKERS} threads", limit, ours)
+    samples = clip(5)
+    wav = encode("wav", SAMPLE_RATE, samples)
+    for clients in CLIENTS:
+        count = max(8, clients * CLIPS_PER_CLIENT // 2)
+        seconds: list[float] = []
+        limit, ours = alternate(
+            timed(bare.clips, samples, count), timed(collected, seconds, served.clips, wav, clients, count)
+        )
+        p50, p95 = np.percentile(seconds, [50, 95])
+        row(
+            f"{name}: clips of 5 s, {clients} clients",
+            limit,
+            ours,
+            f"{count / ours:.1f}/s, p50 {p50:.2f} s, p95 {p95:.2f} s",
+        )
+
+
+def timed(function: Callable[..., object], *arguments: Any) -> Callable[[], object]:
+    return lambda: function(*arguments)
+
+
+def collected(into: list[float], function: Callable[..., list[float]], *arguments: Any) -> None:
+    into.extend(function(*arguments))
+
+
+def row(what: str, bare: float, served: float, more: str = "") -> None:
+    print(f"| {what} | {bare:.2f} s | {served:.2f} s | {bare / served:.2f} | {more} |", flush=True)
+
+
+def latency(name: str, served: Served) -> None:
+    """The first text of a long file, against a file of one window."""
+    window, long = (encode("wav", SAMPLE_RATE, long_recording(minutes)) for minutes in (0.5, 10))
+    one, first = alternate(timed(served.first_delta, window), timed(served.first_delta, long))
+    print(
+        f"\n{name}: first text of a 30 s file after {one:.2f} s, of a 10 min file after {first:.2f} s ({first / one:.2f})\n",
+        flush=True,
+    )
+
+
+def memory(folder: Path, model: str) -> None:
+    """What a long file costs beyond the loaded model: the server's peak, in a server of its own for each."""
+    print("| file | peak beyond the loaded model |\n|---|---|")
+    for minutes in MEMORY_MINUTES:
+        peak = subprocess.run(
+            [sys.executable, "-m", "bench.stt", "--peak", str(minutes), "--model", model, "--folder", str(folder)],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        print(f"| {minutes} min | {peak.stdout.strip()} MB |", flush=True)
+
+
+def peak(folder: Path, model: str, minutes: float) -> float:
+    """Megabytes. The file goes up from disk in chunks, as a client would send it."""
+    with tempfile.NamedTemporaryFile(suffix=".flac") as file, server(MODEL_DIRS=str(folder)) as (address, pid):
+        warm = {"model": model, "language": "en"}
+        short = encode("wav", SAMPLE_RATE, clip(5))
+        httpx.post(f"{address}/v1/audio/transcriptions", files={"file": ("a.wav", short)}, data=warm, timeout=600)
+        before = _status(pid, "VmRSS")
+        Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak begins anew
+        file.write(encode("flac", SAMPLE_RATE, long_recording(minutes)))
+        file.seek(0)
+        httpx.post(f"{address}/v1/audio/transcriptions", files={"file": ("a.flac", file)}, data=warm, timeout=36000)
+        return (_status(pid, "VmHWM") - before) / 1024
+
+
+def _status(pid: int, name: str) -> int:
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1])
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--like", choices=["tiny", "small"], default="tiny")
+    arguments.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    arguments.add_argument("--model", help="a model on disk, in place of the tests'")
+    arguments.add_argument("--folder", type=Path, help="MODEL_DIRS of that model")
+    arguments.add_argument("--minutes", type=float, default=4.6, help="length of the long file")
+    arguments.add_argument("--peak", type=float, help=argparse.SUPPRESS)
+    given = arguments.parse_args()
+    if given.peak:
+        print(round(peak(given.folder, given.model, given.peak)))
+        return
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        models = [(given.model, given.folder)] if given.model else [("speaches-test/whisper-synth", TINY.parent.parent)]
+        if not given.model:
+            for like in ["tiny"] if given.like == "tiny" else ["tiny", "small"]:
+                write(folder / "bench" / like, like)
+                models.append((f"bench/{like}", folder))
+        print(f"{os.cpu_count()} cores, {WORKERS} workers of one thread\n")
+        print("| what | bare engine | server | server / bare | |\n|---|---|---|---|---|")
+        for model, where in models:
+            environ = {
+                "MODEL_DIRS": str(where),
+                "WHISPER__INFERENCE_DEVICE": given.device,
+                "WHISPER__NUM_WORKERS": str(WORKERS),
+            }
+            with server(**environ) as (address, _):
+                throughput(model, Bare(where / model, given.device), Served(address, model), given.minutes)
+                latency(model, Served(address, model))
+        memory(models[0][1], models[0][0])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Words with times -> subtitle cues that a person can read. Rules only.
+
+The limits are those of broadcasters: two lines of 42 characters, seven seconds
+(https://partnerhelp.netflixstudios.com/hc/en-us/articles/215758617, EBU-TT-D). A cue ends at the end of a sentence, at a pause and where
+the speaker changes; a sentence that is too long is cut after a comma if there is one in its later part, else between words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from speaches.text.subtitles import Cue
+
+_SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’»)\]」』）]*$")
+_CLAUSE_END = re.compile(r"[,;:、，；：]$")
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+"""Thai, Lao, Burmese, Khmer, Japanese and Chinese put no spaces between words."""
+SHORTEST = 0.04  # seconds, one frame of film: a cue must not end where it begins
+
+
+@dataclass(frozen=True)
+class CueOptions:
+    max_chars: int = 42
+    """Characters of a line."""
+    max_lines: int = 2
+    max_seconds: float = 7.0
+    pause: float = 0.7
+    """Seconds of silence that end a cue."""
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A word as it is spoken, with whatever sticks to it."""
+
+    text: str
+    """With its leading space, where the language has spaces."""
+    start: float
+    end: float
+    speaker: str | None = None
+
+
+def cues(words: Iterable[Spoken], options: CueOptions = CueOptions()) -> Iterator[Cue]:
+    """Group words into cues, in order. No word is cut or left out."""
+    open_cue: list[Spoken] = []
+    for word in _whole(words):
+        if open_cue and _must_break(open_cue[-1], word, options):
+            yield _cue(open_cue, options)
+            open_cue = []
+        while open_cue and not _fits([*open_cue, word], options):
+            cut = _best_cut(open_cue)
+            yield _cue(open_cue[:cut], options)
+            open_cue = open_cue[cut:]
+        open_cue.append(word)
+    if open_cue:
+        yield _cue(open_cue, options)
+
+
+def _whole(words: Iterable[Spoken]) -> Iterator[Spoken]:
+    """Put the parts of words together: recognisers give `text`, `-to`, `-speech` for "text-to-speech"."""
+    held: Spoken | None = None
+    for word in words:
+        if not word.text.strip():
+            continue
+        sticks = not word.text[:1].isspace() and not _UNSPACED.match(word.text)
+        if held is not None and sticks and word.speaker == held.speaker:
+            held = Spoken(held.text + word.text, held.start, max(held.end, word.end), held.speaker)
+            continue
+        if held is not None:
+            yield held
+        held = word
+    if held is not None:
+        yield held
+
+
+def _must_break(last: Spoken, word: Spoken, options: CueOptions) -> bool:
+    return (
+        word.speaker != last.speaker
+        or word.start - last.end >= options.pause
+        or _SENTENCE_END.search(last.text.strip()) is not None
+    )
+
+
+def _fits(words: Sequence[Spoken], options: CueOptions) -> bool:
+    if words[-1].end - words[0].start > options.max_seconds:
+        return False
+    return len(_wrapped(_text(words), options.max_chars)) <= options.max_lines
+
+
+def _best_cut(words: Sequence[Spoken]) -> int:
+    """After how many words to end a cue that can't hold the next one: the last clause of its later half, else all of it."""
+    for count in range(len(words), len(words) // 2, -1):
+        if count < len(words) and _CLAUSE_END.search(words[count - 1].text):
+            return count
+    return len(words)
+
+
+def _cue(words: Sequence[Spoken], options: CueOptions) -> Cue:
+    start = words[0].start
+    end = max(words[-1].end, start + SHORTEST)
+    return Cue(start, end, "\n".join(_wrapped(_text(words), options.max_chars)))
+
+
+def _text(words: Sequence[Spoken]) -> str:
+    return " ".join("".join(word.text for word in words).split())
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most `width` characters; two of about the same length where two are enough. A longer word has a line of its own."""
+    if len(text) <= width:
+        return [text]
+    places = [match.start() for match in re.finditer(" ", text)] or [
+        place for place in range(1, len(text)) if _UNSPACED.match(text[place])
+    ]
+    halves = [
+        (abs(len(text) - 2 * place), place) for place in places if place <= width and len(text[place:].strip()) <= width
+    ]
+    if halves:
+        _, place = min(halves)
+        return [text[:place].rstrip(), text[place:].lstrip()]
+    first = max((place for place in places if place <= width), default=min(places, default=len(text)))
+    rest = text[first:].strip()
+    return [text[:first].rstrip(), *(_wrapped(rest, width) if rest else [])]

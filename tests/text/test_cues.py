@@ -1,0 +1,95 @@
+"""Words become subtitle cues that a person can read."""
+
+import itertools
+import random
+
+import pytest
+
+from speaches.text.cues import CueOptions, Spoken, cues
+
+
+def spoken(text: str, *, start: float = 0.0, seconds: float = 0.3, speaker: str | None = None) -> list[Spoken]:
+    """The words of a text, each taking `seconds`."""
+    return [
+        Spoken(f" {word}", start + n * seconds, start + (n + 1) * seconds, speaker)
+        for n, word in enumerate(text.split())
+    ]
+
+
+def texts(words: list[Spoken], **options: float) -> list[str]:
+    return [cue.text for cue in cues(words, CueOptions(**options))]  # type: ignore[arg-type]
+
+
+def test_a_short_sentence_is_one_cue_with_the_times_of_its_words() -> None:
+    (cue,) = cues(spoken("Hello world, how are you?", start=1.0))
+    assert (cue.start, cue.text) == (1.0, "Hello world, how are you?")
+    assert cue.end == pytest.approx(2.5)
+
+
+def test_a_cue_ends_with_its_sentence() -> None:
+    assert texts(spoken("What time is it? It is late. Goodbye!")) == ["What time is it?", "It is late.", "Goodbye!"]
+
+
+def test_a_cue_ends_at_a_pause() -> None:
+    assert texts(spoken("one two") + spoken("three four", start=1.31)) == ["one two", "three four"]
+    assert texts(spoken("one two") + spoken("three four", start=1.29)) == ["one two three four"]
+
+
+def test_a_cue_ends_where_the_speaker_changes() -> None:
+    words = spoken("are you there", speaker="A") + spoken("yes I am", start=0.9, speaker="B")
+    assert texts(words) == ["are you there", "yes I am"]
+
+
+def test_a_long_sentence_is_cut_after_a_comma() -> None:
+    words = spoken("The quick brown fox jumps over the lazy dog by the river, and the dog does not mind it at all")
+    assert texts(words) == [
+        "The quick brown fox jumps over\nthe lazy dog by the river,",
+        "and the dog does not mind it at all",
+    ]
+
+
+def test_two_lines_are_about_as_long_as_each_other() -> None:
+    (text,) = texts(spoken("The meeting starts at nine in the large room upstairs"))
+    first, second = text.split("\n")
+    assert abs(len(first) - len(second)) <= 6
+
+
+def test_parts_of_a_word_stay_together() -> None:
+    words = [Spoken(" This", 0, 0.2), Spoken(" text", 0.2, 0.4), Spoken("-to", 0.4, 0.5), Spoken("-speech", 0.5, 0.9)]
+    assert texts(words, max_chars=8) == ["This\ntext-to-speech"]
+
+
+def test_a_word_longer_than_a_line_has_one_of_its_own() -> None:
+    assert texts(spoken("see https://example.org/a/very/long/address/that/nobody/reads now")) == [
+        "see\nhttps://example.org/a/very/long/address/that/nobody/reads",
+        "now",
+    ]
+
+
+def test_chinese_is_cut_between_characters() -> None:
+    words = [Spoken(character, n * 0.1, n * 0.1 + 0.1) for n, character in enumerate("今天天气很好" * 6)]
+    assert all(len(line) <= 10 for text in texts(words, max_chars=10) for line in text.split("\n"))
+    assert "".join(texts(words, max_chars=10)).replace("\n", "") == "今天天气很好" * 6
+
+
+def test_a_word_without_length_still_makes_a_cue_that_lasts() -> None:
+    (cue,) = cues([Spoken(" Hm", 2.0, 2.0)])
+    assert cue.start < cue.end
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_whatever_is_said_no_limit_is_broken_and_no_word_lost(seed: int) -> None:
+    chance = random.Random(seed)
+    words, now = [], 0.0
+    for _ in range(chance.randint(1, 200)):
+        text = "x" * chance.randint(1, 14) + chance.choice(["", "", "", ",", ".", "?"])
+        now += chance.choice([0, 0, 0.1, 0.8])
+        words.append(Spoken(f" {text}", now, now := now + chance.uniform(0, 1.5)))
+    made = list(cues(words))
+    assert " ".join(" ".join(cue.text.split()) for cue in made) == "".join(word.text for word in words).strip()
+    for cue in made:
+        lines = cue.text.split("\n")
+        assert len(lines) <= 2
+        assert all(len(line) <= 42 for line in lines)
+        assert 0 < cue.end - cue.start <= 7.0
+    assert all(before.end <= after.start + 0.05 for before, after in itertools.pairwise(made))
