@@ -13,8 +13,8 @@ from speaches.engines.base import Segment
 
 DOUBTFUL_NO_SPEECH = 0.3
 """From this chance of no speech on, by the recogniser, a known phrase is taken for made up."""
-DOUBTFUL_ACTIVITY = 0.6
-"""Below this mean chance of speech, by the voice activity detector, likewise."""
+DOUBTFUL_ACTIVITY = 0.75
+"""Below this chance of speech in the clearest quarter of the window, by the voice activity detector, likewise."""
 MOST_REPEATS = 2
 """How often the same segment may follow itself: people do say things twice."""
 
@@ -54,7 +54,7 @@ class PhantomFilter:
         """Whether a segment is to be believed.
 
         Args:
-            activity: The mean chance of speech in its window, by the voice activity detector.
+            activity: The chance of speech in the clearest quarter of its window, by the voice activity detector.
         """
         text = normalised(segment.text)
         self._repeats = self._repeats + 1 if text == self._last else 0

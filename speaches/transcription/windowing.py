@@ -26,7 +26,7 @@ class HeardWindow:
     """shape (n,), float32, 16 kHz, at most 30 s."""
     times: TimeMap
     activity: float = 1.0
-    """The mean chance of speech in it."""
+    """The chance of speech in its clearest quarter: somebody who speaks is clear at times, however long the pauses around."""
 
 
 @dataclass
@@ -56,7 +56,7 @@ def speech_windows(
             samples = np.concatenate([buffer.take(region.start, region.end) for region in regions])
             spoken = [chances.take(region.start // FRAME_SIZE, region.end // FRAME_SIZE + 1) for region in regions]
             recording.speech_seconds += len(samples) / SAMPLE_RATE
-            yield HeardWindow(samples, TimeMap(regions), float(np.concatenate(spoken).mean()))
+            yield HeardWindow(samples, TimeMap(regions), _clearest(np.concatenate(spoken)))
 
     for probabilities in _activity(audio, frames, buffer):
         chances.add(probabilities)
@@ -80,7 +80,7 @@ def all_windows(audio: AudioFile, frames: SpeechFrames, recording: Recording) ->
         samples = buffer.take(start, end)
         recording.speech_seconds += len(samples) / SAMPLE_RATE
         spoken = chances[: -(-(end - start) // FRAME_SIZE)]
-        return HeardWindow(samples, TimeMap((Region(start, end),)), float(spoken.mean()))
+        return HeardWindow(samples, TimeMap((Region(start, end),)), _clearest(spoken))
 
     for probabilities in _activity(audio, frames, buffer):
         chances = np.concatenate((chances, probabilities))
@@ -105,6 +105,11 @@ def speech_regions(
         yield found.push(probabilities)
         buffer.drop(buffer.end - FRAME_SIZE)
     yield found.finish(buffer.end)
+
+
+def _clearest(chances: Samples) -> float:
+    """The mean of the highest quarter."""
+    return float(np.sort(chances)[-(-3 * len(chances) // 4) :].mean()) if len(chances) > 1 else float(chances.mean())
 
 
 def _activity(audio: AudioFile, frames: SpeechFrames, buffer: SampleBuffer) -> Iterator[Samples]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,18 +131,30 @@ def test_windows_of_the_same_options_share_a_batch_whatever_their_language(tiny_
 
 
 @pytest.mark.parametrize(
-    "options", [{"task": "translate"}, {"prompt": "x"}, {"hotwords": "x"}, {"temperatures": (0.5,)}, {"beam_size": 1}, {"words": True}]
+    "options", [{"task": "translate"}, {"prompt": "x"}, {"hotwords": "x"}, {"temperatures": (0.5,)}, {"beam_size": 1}]
 )  # fmt: skip
 def test_windows_of_other_options_do_not(tiny_whisper: Whisper, options: dict[str, Any]) -> None:
     one, other = window(silence(1), language="en"), window(silence(1), language="en", **options)
     assert tiny_whisper.batch_key(one) != tiny_whisper.batch_key(other)
 
 
-def test_windows_whose_words_are_aligned_share_a_batch_only_in_one_known_language(tiny_whisper: Whisper) -> None:
+def test_what_is_made_of_the_answer_does_not_matter(tiny_whisper: Whisper) -> None:
+    plain, more = (
+        window(silence(1)),
+        window(silence(1), words=True, logprobs=True, likely="en", candidates=("en", "de")),
+    )
+    assert tiny_whisper.batch_key(plain) == tiny_whisper.batch_key(more)
+
+
+def test_windows_that_the_encoder_sees_more_or_less_of_do_not_share_a_batch(tiny_whisper: Whisper) -> None:
+    def prepared(seconds: float, **options: Any) -> Window:
+        one = window(silence(seconds), **options)
+        return replace(one, features=tiny_whisper.prepare(one.samples, one.options))
+
     key = tiny_whisper.batch_key
-    assert key(window(silence(1), words=True, language="en")) == key(window(silence(2), words=True, language="en"))
-    assert key(window(silence(1), words=True, language="en")) != key(window(silence(1), words=True, language="de"))
-    assert key(window(silence(1), words=True)) != key(window(silence(1), words=True))
+    assert key(prepared(1)) == key(prepared(20))
+    assert key(prepared(1, short_window=True)) == key(prepared(2, short_window=True))
+    assert key(prepared(1, short_window=True)) != key(prepared(20, short_window=True))
 
 
 # --- Devices ---

@@ -70,12 +70,12 @@ def test_subtitles_of_a_recogniser_without_word_times_share_the_segments_time() 
     assert as_text("vtt", [segment], max_chars=9).splitlines() == [
         "WEBVTT",
         "",
-        "00:00:01.000 --> 00:00:02.400",
+        "00:00:01.000 --> 00:00:02.500",
         "One two,",
-        "&lt;three&gt;",
+        "&lt;three&gt; &amp;",
         "",
-        "00:00:02.400 --> 00:00:03.000",
-        "&amp; four.",
+        "00:00:02.500 --> 00:00:03.000",
+        "four.",
         "",
     ]
 

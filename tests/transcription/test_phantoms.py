@@ -5,7 +5,7 @@ import pytest
 from speaches.engines.base import Segment
 from speaches.transcription.phantoms import MOST_REPEATS, PHRASES, PhantomFilter, normalised
 
-SPEECH, HARDLY = 0.95, 0.3  # mean chance of speech in a window
+SPEECH, HARDLY = 0.95, 0.3  # chance of speech where a window is clearest
 
 
 def kept(*texts: str, activity: float = SPEECH, no_speech_prob: float = 0.01) -> list[str]:

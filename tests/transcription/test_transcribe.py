@@ -124,7 +124,7 @@ async def test_the_first_window_tells_the_language_of_the_rest() -> None:
     engine = FakeRecogniser(language="de")
     async with ears(engine, FakeActivity()) as listener:
         _, outcome = await listener.hear(talk(100))
-    assert [options.language for options in engine.asked] == [None, "de", "de", "de"]
+    assert [(options.language, options.likely) for options in engine.asked] == [(None, None), *[(None, "de")] * 3]
     assert outcome.language == "de"
 
 
