@@ -15,7 +15,7 @@ FILE = {
 
 def upload_of(kind: type[Parameters]) -> dict[str, Any]:
     """The body of a route that takes audio, with these parameters, as a form or as JSON with base64."""
-    schema = kind.model_json_schema()
+    schema = _inlined(kind.model_json_schema())
     properties = schema.get("properties", {})
     form = {"type": "object", "required": ["file"], "properties": {"file": FILE, **properties}}
     in_json = {"type": "string", "description": "base64, or a data URL."}
@@ -28,3 +28,18 @@ def upload_of(kind: type[Parameters]) -> dict[str, Any]:
             },
         }
     }
+
+
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with its definitions in place: `$defs` have no place within an OpenAPI document's routes."""
+    definitions = schema.pop("$defs", {})
+
+    def resolved(value: Any) -> Any:
+        if isinstance(value, dict):
+            if "$ref" in value:
+                return resolved(definitions[value["$ref"].rpartition("/")[2]])
+            return {name: resolved(part) for name, part in value.items()}
+        return [resolved(part) for part in value] if isinstance(value, list) else value
+
+    inlined: dict[str, Any] = resolved(schema)
+    return inlined

@@ -93,9 +93,16 @@ class TranslationForm(Parameters):
         """`advanced`, of the whisper-api stack, holds any of these fields; one that stands outside wins."""
         if not isinstance(values, dict) or not values.get("advanced"):
             return values
-        inside = _object(values["advanced"])
+        try:
+            inside = _object(values["advanced"])
+        except ValueError:
+            inside = values["advanced"]
+        if isinstance(inside, bool):  # a switch elsewhere; here there is nothing to switch
+            return values
         if not isinstance(inside, dict):
-            raise ValueError("advanced should be a JSON object")
+            raise InvalidRequest(
+                "advanced must be a JSON object of parameters.", param="advanced", code="invalid_value"
+            )
         return {**inside, **{name: value for name, value in values.items() if name != "advanced"}}
 
 
