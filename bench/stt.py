@@ -2,7 +2,8 @@
 
     python -m bench.stt                    # the tests' tiny Whisper, and the same in the shape of whisper-tiny
     python -m bench.stt --like small       # also in the shape of whisper-small (minutes)
-    python -m bench.stt --device cuda --model owner/name    # on a GPU, with a real model
+    python -m bench.stt --device cuda --model owner/name --folder MODELS    # on a GPU, with a real model
+    python -m bench.stt --plot docs/benchmarks-stt.png
 
 The bare engine is faster-whisper in its fastest setting on the same threads, with the samples in memory. Rounds alternate, medians count.
 """
@@ -16,8 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,25 @@ def clip(seconds: float) -> Any:
 def long_recording(minutes: float) -> Any:
     once = spoken(*SENTENCES)
     return np.tile(once, int(minutes * 60 * SAMPLE_RATE / len(once)) + 1)[: int(minutes * 60 * SAMPLE_RATE)]
+
+
+@dataclass
+class Row:
+    """One line of the table."""
+
+    model: str
+    what: str
+    clients: int
+    bare: float
+    served: float
+    more: str = ""
+
+    def show(self) -> None:
+        ratio = self.bare / self.served
+        print(
+            f"| {self.model}: {self.what} | {self.bare:.2f} s | {self.served:.2f} s | {ratio:.2f} | {self.more} |",
+            flush=True,
+        )
 
 
 class Bare:
@@ -111,49 +133,56 @@ class Served:
             return time.perf_counter() - started, answer.raise_for_status().json()["text"]
 
 
-def throughput(name: str, bare: Bare, served: Served, minutes: float) -> None:
+def throughput(name: str, bare: Bare, served: Served, minutes: float) -> Iterator[Row]:
     """One long file, and clips of 5 s from more and more clients."""
     long = long_recording(minutes)
     wav = encode("wav", SAMPLE_RATE, long)
-    limit, ours = alternate(lambda: bare.long(long), lambda: served.long(wav))
-    row(f"{name}: one file of {minutes:g} min, {WORKERS} threads", limit, ours)
+    limit, ours = alternate(partial(bare.long, long), partial(served.long, wav))
+    yield Row(name, f"one file of {minutes:g} min", 1, limit, ours, f"{minutes * 60 / ours:.0f}x real time")
     samples = clip(5)
     wav = encode("wav", SAMPLE_RATE, samples)
     for clients in CLIENTS:
         count = max(8, clients * CLIPS_PER_CLIENT // 2)
         seconds: list[float] = []
         limit, ours = alternate(
-            timed(bare.clips, samples, count), timed(collected, seconds, served.clips, wav, clients, count)
+            partial(bare.clips, samples, count), partial(collected, seconds, served.clips, wav, clients, count)
         )
         p50, p95 = np.percentile(seconds, [50, 95])
-        row(
-            f"{name}: clips of 5 s, {clients} clients",
-            limit,
-            ours,
-            f"{count / ours:.1f}/s, p50 {p50:.2f} s, p95 {p95:.2f} s",
-        )
-
-
-def timed(function: Callable[..., object], *arguments: Any) -> Callable[[], object]:
-    return lambda: function(*arguments)
+        more = f"{count / ours:.1f}/s, p50 {p50:.2f} s, p95 {p95:.2f} s"
+        yield Row(name, f"{count} clips of 5 s, {clients} clients", clients, limit, ours, more)
 
 
 def collected(into: list[float], function: Callable[..., list[float]], *arguments: Any) -> None:
     into.extend(function(*arguments))
 
 
-def row(what: str, bare: float, served: float, more: str = "") -> None:
-    print(f"| {what} | {bare:.2f} s | {served:.2f} s | {bare / served:.2f} | {more} |", flush=True)
-
-
 def latency(name: str, served: Served) -> None:
     """The first text of a long file, against a file of one window."""
     window, long = (encode("wav", SAMPLE_RATE, long_recording(minutes)) for minutes in (0.5, 10))
-    one, first = alternate(timed(served.first_delta, window), timed(served.first_delta, long))
+    one, first = alternate(partial(served.first_delta, window), partial(served.first_delta, long))
     print(
-        f"\n{name}: first text of a 30 s file after {one:.2f} s, of a 10 min file after {first:.2f} s ({first / one:.2f})\n",
-        flush=True,
+        f"\n{name}: first text of a 30 s file after {one:.2f} s, of a 10 min file after {first:.2f} s ({first / one:.2f})"
     )
+
+
+def health(name: str, address: str, model: str) -> None:
+    """How long /health takes while 64 clients are served."""
+    wav = encode("wav", SAMPLE_RATE, clip(5))
+
+    async def ask() -> list[float]:
+        busy = asyncio.create_task(Served(address, model)._all([wav] * 96, 64))
+        seconds = []
+        async with httpx.AsyncClient(base_url=address, timeout=60) as client:
+            while not busy.done():
+                started = time.perf_counter()
+                (await client.get("/health")).raise_for_status()
+                seconds.append(time.perf_counter() - started)
+                await asyncio.sleep(0.02)
+        await busy
+        return seconds
+
+    p50, p99 = np.percentile(asyncio.run(ask()), [50, 99]) * 1000
+    print(f"\n{name}: /health with 64 requests in flight: p50 {p50:.0f} ms, p99 {p99:.0f} ms\n", flush=True)
 
 
 def memory(folder: Path, model: str) -> None:
@@ -186,6 +215,22 @@ def _status(pid: int, name: str) -> int:
     return int(line.split()[1])
 
 
+def plot(rows: Sequence[Row], path: Path) -> None:
+    """The ratio to the bare engine by the number of clients."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 3.5), layout="constrained")
+    for model in dict.fromkeys(row.model for row in rows):
+        clips = [row for row in rows if row.model == model and "clips" in row.what]
+        axes.plot(
+            [str(row.clients) for row in clips], [row.bare / row.served for row in clips], marker="o", label=model
+        )
+    axes.axhline(1.0, color="grey", linewidth=1, label="the bare engine")
+    axes.set(xlabel="clients, each sending clips of 5 s", ylabel="server / bare engine", ylim=(0, 1.3))
+    axes.legend(loc="lower right")
+    figure.savefig(path, dpi=120)
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--like", choices=["tiny", "small"], default="tiny")
@@ -193,8 +238,10 @@ def main() -> None:
     arguments.add_argument("--model", help="a model on disk, in place of the tests'")
     arguments.add_argument("--folder", type=Path, help="MODEL_DIRS of that model")
     arguments.add_argument("--minutes", type=float, default=4.6, help="length of the long file")
+    arguments.add_argument("--plot", type=Path, help="a PNG of the ratios (needs the extra `bench`)")
     arguments.add_argument("--peak", type=float, help=argparse.SUPPRESS)
     given = arguments.parse_args()
+    rows: list[Row] = []
     if given.peak:
         print(round(peak(given.folder, given.model, given.peak)))
         return
@@ -214,9 +261,14 @@ def main() -> None:
                 "WHISPER__NUM_WORKERS": str(WORKERS),
             }
             with server(**environ) as (address, _):
-                throughput(model, Bare(where / model, given.device), Served(address, model), given.minutes)
+                for row in throughput(model, Bare(where / model, given.device), Served(address, model), given.minutes):
+                    row.show()
+                    rows.append(row)
                 latency(model, Served(address, model))
+                health(model, address, model)
         memory(models[0][1], models[0][0])
+    if given.plot:
+        plot(rows, given.plot)
 
 
 if __name__ == "__main__":

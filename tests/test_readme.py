@@ -1,4 +1,7 @@
-"""Every example of the README works as it is written: jobs through Runpod's own harness, requests against `speaches serve`."""
+"""Every example of the README, and of the pages that go with it, works as it is written.
+
+Jobs go through Runpod's own harness, requests to `speaches serve`.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +44,8 @@ PLACEHOLDER_DATA = "<base64_encoded_audio_data>"
 SENTENCE = "Hello world."
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language: str, page: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
 
 
 class _Everything(http.server.BaseHTTPRequestHandler):
@@ -234,6 +237,18 @@ def test_the_first_requests_of_the_readme_work(served: tuple[str, Path]) -> None
     curl(speak, folder)
     heard = json.loads(curl(hear, folder))["text"]
     assert sum(word in heard.split() for word in ("one", "two", "three", "four", "five")) >= 4, heard
+
+
+def test_the_examples_of_the_transcription_page_work(served: tuple[str, Path]) -> None:
+    address, folder = served
+    (folder / "speech.wav").write_bytes(recordings.wav(recordings.say(SENTENCE)))
+    (examples,) = blocks("bash", (ROOT / "docs" / "transcription.md").read_text())
+    commands = examples.replace("http://localhost:8000", address).strip().split("\n\n")
+    verbose, subtitles, events, english = [curl(command, folder).decode() for command in commands]
+    assert [word["word"] for word in json.loads(verbose)["words"]] == ["Hello", "world."]
+    assert subtitles.startswith("1\n00:00:00,") and SENTENCE in subtitles
+    assert "transcript.text.delta" in events and "transcript.text.done" in events
+    assert json.loads(english)["text"]  # the tiny model has only learnt to translate from other languages
 
 
 def test_the_python_example_of_the_readme_works(served: tuple[str, Path]) -> None:
