@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 TEXT_PATH = "/v1/audio/speech"  # takes a text, which is read as a whole; all else takes files
 LONGEST_PATH = 200  # characters of a path in the log
+MOST_IN_MEMORY = 256 * 1024**2  # bytes of a body that is not a form: three hours of mp3 in base64
 
 
 class ClientGone(Exception):
@@ -163,7 +164,10 @@ class Gate:
         await self._app(scope, self._limited(receive, headers, scope["path"]), send)
 
     def _limited(self, receive: Receive, headers: Headers, path: str) -> Receive:
-        limit = self._json_limit if path == TEXT_PATH else self._upload_limit
+        # A form's file goes to disk as it comes; anything else is held in memory.
+        is_form = headers.get("content-type", "").lower().startswith("multipart/form-data")
+        in_memory = self._upload_limit if is_form else min(self._upload_limit, MOST_IN_MEMORY)
+        limit = self._json_limit if path == TEXT_PATH else in_memory
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > limit:
             raise _too_large(limit)

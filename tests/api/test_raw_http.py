@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from speaches.api.middleware import MOST_IN_MEMORY
 from tests.api.conftest import MakeApp
 from tests.api.serving import form, serving
 
@@ -88,6 +89,18 @@ async def test_a_client_that_expects_100_hears_of_413_at_once(make_app: MakeApp)
         server.send("POST /v1/audio/transcriptions", content_length="5000", expect="100-continue") as connection,
     ):
         assert (await connection.answer())[0] == 413
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [("application/json", b"413"), ("multipart/form-data; boundary=x", b"100")]
+)
+async def test_only_a_form_may_be_larger_than_what_fits_in_memory(make_app: MakeApp, kind: str, status: bytes) -> None:
+    """A form's file goes to disk as it comes."""
+    size = MOST_IN_MEMORY + 1
+    head = f"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: a\r\ncontent-type: {kind}\r\ncontent-length: {size}\r\n"
+    async with serving(make_app()) as server, server.connect() as connection:
+        connection.writer.write(f"{head}expect: 100-continue\r\n\r\n".encode())
+        assert (await connection.reader.readline()).split()[1] == status
 
 
 async def test_many_strange_clients_leave_nothing_behind(make_app: MakeApp) -> None:
