@@ -7,26 +7,41 @@ whatever ran before it, a process that has never spoken makes a child for each s
 from __future__ import annotations
 
 import atexit
+import ctypes
 import functools
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 ROOT = Path(__file__).parent.parent
 
 
 def spoken(text: str, voice: str, words_per_minute: int) -> bytes:
     """s16le at espeak-ng's rate."""
+    pcm, _ = _answer(text, voice, words_per_minute)
+    return pcm
+
+
+def word_starts(text: str, voice: str, words_per_minute: int) -> list[tuple[int, float]]:
+    """Words by espeak-ng itself: the place in the text where each begins, and when in what `spoken` gives, in seconds.
+
+    It says some pairs as one word, such as "of the".
+    """
+    _, starts = _answer(text, voice, words_per_minute)
+    return starts
+
+
+def _answer(text: str, voice: str, words_per_minute: int) -> tuple[bytes, list[tuple[int, float]]]:
     speaker = _speaker()
     assert speaker.stdin and speaker.stdout
     speaker.stdin.write(json.dumps([text, voice, words_per_minute]).encode() + b"\n")
     speaker.stdin.flush()
-    size = int(speaker.stdout.readline())
+    size, starts = json.loads(speaker.stdout.readline())
     assert size, f"espeak-ng said nothing of {text!r} as {voice!r}"
-    return speaker.stdout.read(size)
+    return speaker.stdout.read(size), [(place, start) for place, start in starts]
 
 
 @functools.cache
@@ -44,6 +59,42 @@ def _dismiss(speaker: subprocess.Popen[bytes]) -> None:
     speaker.stdout.close()
 
 
+class _Event(ctypes.Structure):
+    """espeak_EVENT of `speak_lib.h`."""
+
+    _fields_: ClassVar[Any] = [
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),  # ms
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", ctypes.c_uint64),
+    ]
+
+
+_LIST_TERMINATED, _WORD = 0, 1
+
+
+def _listening(library: Any) -> list[tuple[int, float]]:
+    """Have the library's own callback see each block, and keep where words begin."""
+    starts: list[tuple[int, float]] = []
+
+    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(_Event))  # type: ignore[untyped-decorator]
+    def receive(wav: Any, count: int, events: Any) -> int:
+        index = 0
+        while events[index].type != _LIST_TERMINATED:
+            if events[index].type == _WORD:
+                starts.append((events[index].text_position - 1, events[index].audio_position / 1000))
+            index += 1
+        return int(library._receive(wav, count, events))
+
+    library._heard = receive  # the library holds only a pointer
+    library._lib.espeak_SetSynthCallback(receive)
+    return starts
+
+
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
     from speaches.engines import espeak
 
@@ -53,8 +104,9 @@ def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
         language, plus, variant = voice.partition("+")
         _, file = espeak._files()[language]
         if not os.fork():
+            starts = _listening(library)
             pcm = library.speak(text, f"{file}{plus}{variant}", words_per_minute)
-            answers.write(b"%d\n" % len(pcm) + pcm)
+            answers.write(json.dumps([len(pcm), starts]).encode() + b"\n" + pcm)
             answers.flush()
             os._exit(0)
         os.wait()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -438,3 +438,112 @@ async def test_places_come_back_whatever_happens_to_those_who_had_them() -> None
 async def _one_task(scheduler: Work, task: Any) -> Any:
     async with scheduler.admit() as request:
         return await request.submit(task)
+
+
+# --- Time for a batch to fill ---
+
+
+def asked_delays(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, asyncio.TimerHandle]]:
+    """The timers that the loop is asked for, each with its delay; none runs off by itself."""
+    loop = asyncio.get_running_loop()
+    asked: list[tuple[float, asyncio.TimerHandle]] = []
+
+    def call_later(delay: float, callback: Callable[..., object], *arguments: Any, context: Any = None) -> Any:
+        handle = asyncio.TimerHandle(0.0, callback, arguments, loop, context)
+        asked.append((delay, handle))
+        return handle
+
+    monkeypatch.setattr(loop, "call_later", call_later)
+    return asked
+
+
+async def test_a_lone_task_waits_for_the_delay_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine()
+    async with scheduling(engine, batch_size=4, batch_delay=0.005) as scheduler, scheduler.admit() as request:
+        asked = asked_delays(monkeypatch)
+        future = request.submit("alone")
+        await settled()
+        assert engine.calls == []
+        ((delay, timer),) = asked
+        assert delay == 0.005
+        timer._run()  # the time has come
+        assert await future == "ALONE"
+    assert engine.calls == [["alone"]]
+
+
+async def test_what_comes_within_the_delay_shares_the_batch_and_starts_no_second_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Engine()
+    sharing = scheduling(engine, batch_size=4, batch_delay=0.005)
+    async with sharing as scheduler, scheduler.admit() as one, scheduler.admit() as two:
+        asked = asked_delays(monkeypatch)
+        futures = [one.submit("a"), two.submit("b"), one.submit("c")]
+        ((_, timer),) = asked
+        timer._run()
+        assert await done(*futures) == ["A", "B", "C"]
+    assert engine.calls == [["a", "b", "c"]]
+
+
+async def test_a_full_batch_goes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine()
+    async with scheduling(engine, batch_size=2, batch_delay=3600) as scheduler, scheduler.admit() as request:
+        asked = asked_delays(monkeypatch)
+        assert await done(request.submit("a"), request.submit("b")) == ["A", "B"]
+        assert [timer.cancelled() for _, timer in asked] == [True]
+    assert engine.calls == [["a", "b"]]
+
+
+async def test_after_a_batch_the_next_task_is_given_its_own_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine()
+    async with scheduling(engine, batch_size=2, batch_delay=3600) as scheduler, scheduler.admit() as request:
+        asked = asked_delays(monkeypatch)
+        await done(request.submit("a"), request.submit("b"))
+        future = request.submit("c")
+        assert [timer.cancelled() for _, timer in asked] == [True, False]
+        asked[-1][1]._run()
+        assert await future == "C"
+
+
+async def test_what_waits_while_a_call_runs_goes_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has waited long enough."""
+    engine = Engine()
+    async with scheduling(engine, batch_size=2, batch_delay=3600) as scheduler, scheduler.admit() as request:
+        asked_delays(monkeypatch)
+        engine.gate.close()
+        first = [request.submit("a"), request.submit("b")]
+        await engine.gate.reached()
+        late = request.submit("late")
+        engine.gate.open()
+        assert await done(*first, late) == ["A", "B", "LATE"]
+
+
+async def test_an_engine_that_takes_one_task_at_a_time_never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with scheduling(Engine(), batch_size=1, batch_delay=3600) as scheduler, scheduler.admit() as request:
+        asked = asked_delays(monkeypatch)
+        assert await request.submit("a") == "A"
+        assert asked == []
+
+
+async def test_who_leaves_before_the_batch_has_filled_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine()
+    async with scheduling(engine, batch_size=4, batch_delay=0.005) as scheduler, scheduler.admit() as stays:
+        asked = asked_delays(monkeypatch)
+        async with scheduler.admit() as leaves:
+            gone, kept = leaves.submit("gone"), stays.submit("kept")
+        asked[0][1]._run()
+        assert await kept == "KEPT"
+        assert gone.cancelled()
+    assert engine.calls == [["kept"]]
+
+
+async def test_closing_while_a_batch_could_fill_lets_no_timer_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine()
+    scheduler: Work = Scheduler(engine.run, batch_size=4, batch_delay=0.005)
+    asked = asked_delays(monkeypatch)
+    async with scheduler.admit() as request:
+        waiting = request.submit("waiting")
+    await scheduler.close()
+    assert waiting.cancelled()
+    assert [timer.cancelled() for _, timer in asked] == [True]
+    assert engine.calls == []

@@ -8,9 +8,18 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
-from speaches.api.validation import Parameters
+from speaches.api.validation import Parameters, shortened
 from speaches.engines.base import DecodeOptions
 from speaches.errors import InvalidRequest
 from speaches.text.cues import CueOptions
@@ -40,7 +49,22 @@ def _object(value: Any) -> Any:
         raise ValueError("should be a JSON object") from None
 
 
+def _naming_fields(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """Errors within an object say in which of its fields; the parameter's name alone would be a riddle."""
+    try:
+        return validate(value)
+    except ValidationError as error:
+        found = error.errors()[0]
+        if not found["loc"]:
+            raise ValueError("should be a JSON object") from None
+        field = shortened(".".join(map(str, found["loc"])))
+        if found["type"] == "extra_forbidden":
+            raise ValueError(f"{field!r} is none of its fields: {', '.join(VadParameters.model_fields)}") from None
+        raise ValueError(f"{field} {found['msg'].removeprefix('Input ')}") from None
+
+
 Names = Annotated[list[str], BeforeValidator(_listed)]
+Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Chunking(BaseModel):
@@ -48,8 +72,8 @@ class Chunking(BaseModel):
 
     type: Literal["server_vad"] = "server_vad"
     threshold: float | None = Field(None, ge=0, le=1)
-    prefix_padding_ms: float | None = Field(None, ge=0)
-    silence_duration_ms: float | None = Field(None, ge=0)
+    prefix_padding_ms: Milliseconds | None = None
+    silence_duration_ms: Milliseconds | None = None
 
 
 class VadParameters(BaseModel):
@@ -59,10 +83,10 @@ class VadParameters(BaseModel):
 
     threshold: float | None = Field(None, ge=0, le=1)
     neg_threshold: float | None = Field(None, ge=0, le=1)
-    min_speech_duration_ms: float | None = Field(None, ge=0)
+    min_speech_duration_ms: Milliseconds | None = None
     max_speech_duration_s: float | None = Field(None, ge=1, le=LONGEST_SPEECH)
-    min_silence_duration_ms: float | None = Field(None, ge=0)
-    speech_pad_ms: float | None = Field(None, ge=0)
+    min_silence_duration_ms: Milliseconds | None = None
+    speech_pad_ms: Milliseconds | None = None
 
 
 class TranslationForm(Parameters):
@@ -73,13 +97,13 @@ class TranslationForm(Parameters):
         0.0, ge=0, le=1, description="Above 0, sampling. With 0 it rises by itself where the text is bad."
     )
     stream: bool = Field(False, description="Server-sent events: the text as it is heard.")
-    chunking_strategy: Annotated[Chunking | None, BeforeValidator(_object)] = Field(
+    chunking_strategy: Annotated[Chunking | None, WrapValidator(_naming_fields), BeforeValidator(_object)] = Field(
         None, description="`auto`, or an object with type `server_vad` and its numbers."
     )
     hotwords: str | None = Field(None, description="Words to expect.")
     beam_size: int = Field(5, ge=1, le=20, description="Hypotheses that are followed; 1 is fastest.")
     vad_filter: bool = Field(True, description="Leave out what is not speech.")
-    vad_parameters: Annotated[VadParameters | None, BeforeValidator(_object)] = Field(
+    vad_parameters: Annotated[VadParameters | None, WrapValidator(_naming_fields), BeforeValidator(_object)] = Field(
         None, description="Numbers of the voice activity detector, as a JSON object."
     )
     condition_on_previous_text: bool = Field(False, description="Tell each window what was said before it.")
@@ -103,7 +127,8 @@ class TranslationForm(Parameters):
             raise InvalidRequest(
                 "advanced must be a JSON object of parameters.", param="advanced", code="invalid_value"
             )
-        return {**inside, **{name: value for name, value in values.items() if name != "advanced"}}
+        outside = {name: value for name, value in values.items() if name != "advanced" and value not in (None, "")}
+        return {**inside, **outside}
 
 
 class TranscriptionForm(TranslationForm):
@@ -159,8 +184,11 @@ def _languages(form: TranslationForm) -> tuple[str | None, tuple[str, ...]]:
     language = getattr(form, "language", None)
     if language:
         return code_of(language), ()
-    codes = tuple(dict.fromkeys(code_of(name) for name in getattr(form, "languages", [])))
-    return (codes[0], ()) if len(codes) == 1 else (None, codes)
+    try:
+        codes = tuple(dict.fromkeys(code_of(name) for name in getattr(form, "languages", []) if name.strip()))
+    except InvalidRequest as error:
+        raise InvalidRequest(error.message, param="languages", code="invalid_value") from None
+    return (codes[0] if len(codes) == 1 else None), codes
 
 
 def _activity(form: TranslationForm) -> ActivityOptions:

@@ -22,6 +22,8 @@ from speaches.engines.whisper_decoding import (
     chosen_language,
     encoder_frames,
     token_logprobs,
+    unfinished,
+    within,
 )
 from speaches.text.plain import plain
 
@@ -38,6 +40,7 @@ PATTERNS = ("model.bin", "config.json", "preprocessor_config.json", "tokenizer.j
 
 GPU_BATCH = 8  # windows; larger batches add latency and little throughput, as a batch runs to its longest text
 MAX_TOKENS = 448
+LONGEST_PROMPT = MAX_TOKENS // 2 - 1  # tokens, as in openai/whisper
 
 
 def recognises(folder: Path) -> bool:
@@ -193,8 +196,12 @@ class Whisper:
 
     def _prompt(self, tokenizer: Any, options: DecodeOptions) -> list[int]:
         before = tokenizer.encode(" " + plain(options.prompt).strip()) if options.prompt else []
+        hotwords = tokenizer.encode(" " + plain(options.hotwords).strip()) if options.hotwords else []
+        # Together no more than half of what the decoder holds, else there would be no room for the text.
+        hotwords = hotwords[:LONGEST_PROMPT]
+        before = before[max(0, len(before) - (LONGEST_PROMPT - len(hotwords))) :]
         tokens: list[int] = self._model.get_prompt(
-            tokenizer, before, without_timestamps=not options.timestamps, hotwords=plain(options.hotwords or "") or None
+            tokenizer, [*hotwords, *before], without_timestamps=not options.timestamps
         )
         return tokens
 
@@ -236,6 +243,7 @@ class Whisper:
             segment_duration=duration,
             seek=0,
         )
+        parts = within([*parts, *unfinished(decoded, parts, duration)], duration)
         if window.options.words:
             aligned(self._model, decoded, encoded, frames, parts)
         logprobs = token_logprobs(self._model, decoded, encoded, frames) if window.options.logprobs else iter(())

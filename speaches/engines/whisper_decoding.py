@@ -23,6 +23,7 @@ ENCODER_FRAMES = 3000  # 30 s, what the model was trained on
 SHORTEST_FRAMES = 1000  # below 10 s of context the text suffers
 MARGIN_FRAMES = 200  # silence that the encoder sees after the speech
 FRAMES_STEP = 100  # so that windows of about one length share a batch
+SECONDS_PER_TIME_TOKEN = 0.02
 CERTAIN_LANGUAGE = 0.8
 """From this probability on a window is taken to be in another language than the recording so far."""
 
@@ -112,6 +113,23 @@ class Decoded:
             words=tuple(_ordered_words(part.get("words", ()), start, end)),
             logprobs=tuple(logprob for _, logprob in zip(range(count), logprobs, strict=False)),
         )
+
+
+def unfinished(decoded: Decoded, parts: Sequence[dict[str, Any]], duration: float) -> list[dict[str, Any]]:
+    """What the model said after the last pair of times, without an end of its own.
+
+    faster-whisper leaves it out of `parts` and goes back to hear it again; a window of ours is heard once.
+    """
+    rest = decoded.tokens[sum(len(part["tokens"]) for part in parts) :]
+    if not any(token < decoded.tokenizer.eot for token in rest):
+        return []
+    start = max(0, rest[0] - decoded.tokenizer.timestamp_begin) * SECONDS_PER_TIME_TOKEN
+    return [{"seek": 0, "start": start, "end": duration, "tokens": rest}]
+
+
+def within(parts: Sequence[dict[str, Any]], duration: float) -> list[dict[str, Any]]:
+    """Without what the model makes up for the silence after the window: it tends to say the last sentence once more."""
+    return [part for part in parts if part["start"] < duration]
 
 
 def _ordered_words(words: Sequence[dict[str, Any]], start: float, end: float) -> Iterator[Word]:

@@ -98,7 +98,8 @@ def _best_cut(words: Sequence[Spoken]) -> int:
 
 def _cue(words: Sequence[Spoken], options: CueOptions) -> Cue:
     start = words[0].start
-    end = max(words[-1].end, start + SHORTEST)
+    # A recogniser may give one word all of a pause.
+    end = min(max(words[-1].end, start + SHORTEST), start + options.max_seconds)
     return Cue(start, end, "\n".join(_wrapped(_text(words), options.max_chars)))
 
 

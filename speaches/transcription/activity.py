@@ -79,9 +79,10 @@ class SpeechRegions:
             for found in self._hear(float(probability)):
                 regions += self._hold(found)
             self._position += FRAME_SIZE
-        if self._held is not None and self._start is None and self._position - self._held.end >= 2 * self._pad:
-            regions.append(self._padded(self._held))
-            self._held = None
+            # Looked at in each frame: within a block of frames a pause may begin and end.
+            if self._held is not None and self._start is None and self._position - self._held.end >= 2 * self._pad:
+                regions.append(self._padded(self._held))
+                self._held = None
         return regions
 
     def finish(self, total: int) -> list[Region]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from speaches.engines.base import DecodeOptions, Hypothesis, Segment, SpeechToText, Window
-from speaches.transcription.phantoms import PhantomFilter
+from speaches.transcription.phantoms import PhantomFilter, is_phantom
 
 if TYPE_CHECKING:
     from speaches.scheduling import Request
@@ -86,7 +86,7 @@ class Hearing:
                     future = self._submit(window, features, self._options)
                     await self._ahead.put((window, future))
                     if self._context:
-                        self._go_on_from(await asyncio.shield(future))
+                        self._go_on_from(window, await asyncio.shield(future))
         except asyncio.CancelledError:
             raise
         except BaseException as error:
@@ -98,30 +98,38 @@ class Hearing:
         """Find the main language by the first window, or the first few where it is not sure; put them into the queue."""
         probabilities: dict[str, float] = {}
         asked: list[tuple[HeardWindow, Any, asyncio.Future[Hypothesis], str]] = []
-        async for window, features in windows:
-            future = self._submit(window, features, self._options)
-            heard = await asyncio.shield(future)
-            probabilities[heard.language] = probabilities.get(heard.language, 0.0) + heard.language_probability
-            asked.append((window, features, future, heard.language))
-            if heard.language_probability >= SURE or len(asked) == UNSURE_WINDOWS:
-                break
-        if not asked:
-            return
-        main = max(probabilities, key=lambda language: probabilities[language])
-        for window, features, future, language in asked:
-            if language != main:
-                future = self._submit(window, features, replace(self._options, language=main))
-            await self._ahead.put((window, future))
-        # The recording may go over to another language: each window is listened to, but has to be sure of it.
-        self._options = replace(self._options, likely=main)
+        failure: Exception | None = None
+        try:
+            async for window, features in windows:
+                future = self._submit(window, features, self._options)
+                heard = await asyncio.shield(future)
+                probabilities[heard.language] = probabilities.get(heard.language, 0.0) + heard.language_probability
+                asked.append((window, features, future, heard.language))
+                if heard.language_probability >= SURE or len(asked) == UNSURE_WINDOWS:
+                    break
+        except Exception as error:  # after what was heard before it
+            failure = error
+        if asked:
+            main = max(probabilities, key=lambda language: probabilities[language])
+            for window, features, future, language in asked:
+                if language != main:
+                    future = self._submit(window, features, replace(self._options, language=main))
+                await self._ahead.put((window, future))
+            # The recording may go over to another language: each window is listened to, but has to be sure of it.
+            self._options = replace(self._options, likely=main)
+        if failure is not None:
+            raise failure
+        if asked and self._context:
+            self._go_on_from(window, await asyncio.shield(future))
 
     def _submit(self, window: HeardWindow, features: Any, options: DecodeOptions) -> asyncio.Future[Hypothesis]:
         return self._request.submit(Window(window.samples, options, features))
 
-    def _go_on_from(self, before: Hypothesis) -> None:
+    def _go_on_from(self, window: HeardWindow, before: Hypothesis) -> None:
         """Tell the next window what was said in this one, unless that is a guess or a loop, which it would only go on with."""
-        said = "".join(segment.text for segment in before.segments).strip()
-        doubtful = not said or before.segments[-1].temperature > TOO_WARM or said == self._said
+        segments = [segment for segment in before.segments if not is_phantom(segment, window.activity)]
+        said = "".join(segment.text for segment in segments).strip()
+        doubtful = not said or segments[-1].temperature > TOO_WARM or said == self._said
         self._said = said
         prompt = " ".join(filter(None, (self._prompt, "" if doubtful else said)))
         self._options = replace(self._options, prompt=prompt[-CONTEXT_CHARS:] or None)

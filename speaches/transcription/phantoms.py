@@ -59,10 +59,19 @@ class PhantomFilter:
         text = normalised(segment.text)
         self._repeats = self._repeats + 1 if text == self._last else 0
         self._last = text
-        doubtful = segment.no_speech_prob > DOUBTFUL_NO_SPEECH or activity < DOUBTFUL_ACTIVITY
-        made_up = not text or self._repeats > MOST_REPEATS or (doubtful and (text in PHRASES or self._repeats > 0))
+        repeated = self._repeats > (0 if _doubtful(segment, activity) else MOST_REPEATS)
+        made_up = not text or repeated or is_phantom(segment, activity)
         self.dropped += made_up
         return not made_up
+
+
+def is_phantom(segment: Segment, activity: float) -> bool:
+    """Whether a segment is a known phrase where there is little sign of speech."""
+    return _doubtful(segment, activity) and normalised(segment.text) in PHRASES
+
+
+def _doubtful(segment: Segment, activity: float) -> bool:
+    return segment.no_speech_prob > DOUBTFUL_NO_SPEECH or activity < DOUBTFUL_ACTIVITY
 
 
 def normalised(text: str) -> str:

@@ -63,7 +63,7 @@ def check(options: DecodeOptions, recogniser: Loaded) -> None:
             known = ", ".join(sorted(engine.languages))
             raise InvalidRequest(
                 f"Model {model!r} does not understand the language {language!r}. It understands: {known}.",
-                param="language",
+                param="languages" if options.candidates else "language",
                 code="invalid_value",
             )
     if options.task == "translate" and not engine.translates:

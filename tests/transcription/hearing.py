@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -42,11 +42,12 @@ class Ears:
     def segments(
         self, recording: Samples | bytes | BinaryIO, outcome: Outcome, **options: Any
     ) -> AsyncGenerator[Segment, None]:
-        """The segments as they come. Options are those of DecodeOptions, `vad_filter` and `activity`."""
+        """The segments as they come. Options are those of DecodeOptions and of TranscribeOptions."""
         file = wav(recording) if isinstance(recording, np.ndarray) else recording
         source = Source(io.BytesIO(file) if isinstance(file, bytes) else file)
-        how = TranscribeOptions(vad_filter=options.pop("vad_filter", True))
-        how = replace(how, activity=options.pop("activity", how.activity), decode=DecodeOptions(**options))
+        names = ("vad_filter", "activity", "condition_on_previous_text")
+        given = {name: options.pop(name) for name in names if name in options}
+        how = TranscribeOptions(decode=DecodeOptions(**options), **given)
         return transcribe(
             source,
             how,

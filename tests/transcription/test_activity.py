@@ -129,6 +129,11 @@ def test_a_region_is_given_as_soon_as_its_end_is_sure() -> None:
     assert regions.push(quiet(5)) == [Region(10 * FRAME_SIZE, 50 * FRAME_SIZE)]
 
 
+def test_a_pause_within_a_block_makes_the_region_before_it_sure() -> None:
+    regions = SpeechRegions(ActivityOptions(speech_pad_ms=64))
+    assert len(regions.push(speech(20) + quiet(20) + speech(20))) == 1
+
+
 def test_in_silence_nothing_old_is_needed() -> None:
     regions = SpeechRegions(ActivityOptions(speech_pad_ms=320))
     regions.push(speech(20) + quiet(1000))
