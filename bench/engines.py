@@ -54,11 +54,11 @@ def spoken(*sentences: str) -> Any:
     return np.concatenate([samples for part in parts for samples in (part, pause)])
 
 
-def alternate(bare: Callable[[], object], served: Callable[[], object]) -> tuple[float, float]:
+def alternate(bare: Callable[[], object], served: Callable[[], object], rounds: int = ROUNDS) -> tuple[float, float]:
     """Median seconds of each, after one round that does not count."""
     bare(), served()
     times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for work, seconds in zip((bare, served), times, strict=True):
             started = time.perf_counter()
             work()

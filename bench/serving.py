@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -21,7 +22,7 @@ class Running(NamedTuple):
 @contextlib.contextmanager
 def server(**settings: str) -> Iterator[Running]:
     """Run `speaches serve` on a free port with these settings."""
-    environ = {**os.environ, "UVICORN_PORT": "0", "LOG_LEVEL": "info", **settings}
+    environ = {**os.environ, "UVICORN_PORT": "0", "LOG_LEVEL": "error", **settings}
     process = subprocess.Popen(
         [sys.executable, "-m", "speaches", "serve"],
         env=environ,
@@ -32,11 +33,13 @@ def server(**settings: str) -> Iterator[Running]:
     try:
         assert process.stderr is not None
         address = next(line.split(" on ")[1].split()[0] for line in process.stderr if "running on http" in line)
+        # Else the server would stand still as soon as nobody reads its log.
+        threading.Thread(target=process.stderr.read, daemon=True).start()
         _wait_until_ready(address)
         yield Running(address, process.pid)
     finally:
         process.terminate()
-        process.communicate()
+        process.wait()
 
 
 def _wait_until_ready(address: str) -> None:

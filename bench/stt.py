@@ -35,7 +35,7 @@ from speaches.engines.base import SAMPLE_RATE
 
 WORKERS = 2
 CLIENTS = (1, 4, 16, 64)
-CLIPS_PER_CLIENT = 4
+ROUNDS = 3
 MEMORY_MINUTES = (10, 60, 180)
 
 
@@ -90,8 +90,8 @@ class Bare:
         segments, _ = self._model.transcribe(samples, language="en", vad_filter=True)
         return "".join(segment.text for segment in segments)
 
-    def clips(self, samples: Any, count: int) -> None:
-        with ThreadPoolExecutor(WORKERS) as pool:
+    def clips(self, samples: Any, count: int, clients: int) -> None:
+        with ThreadPoolExecutor(min(WORKERS, clients)) as pool:
             list(pool.map(self.clip, [samples] * count))
 
 
@@ -137,15 +137,17 @@ def throughput(name: str, bare: Bare, served: Served, minutes: float) -> Iterato
     """One long file, and clips of 5 s from more and more clients."""
     long = long_recording(minutes)
     wav = encode("wav", SAMPLE_RATE, long)
-    limit, ours = alternate(partial(bare.long, long), partial(served.long, wav))
+    limit, ours = alternate(partial(bare.long, long), partial(served.long, wav), ROUNDS)
     yield Row(name, f"one file of {minutes:g} min", 1, limit, ours, f"{minutes * 60 / ours:.0f}x real time")
     samples = clip(5)
     wav = encode("wav", SAMPLE_RATE, samples)
     for clients in CLIENTS:
-        count = max(8, clients * CLIPS_PER_CLIENT // 2)
+        count = max(8, clients)
         seconds: list[float] = []
         limit, ours = alternate(
-            partial(bare.clips, samples, count), partial(collected, seconds, served.clips, wav, clients, count)
+            partial(bare.clips, samples, count, clients),
+            partial(collected, seconds, served.clips, wav, clients, count),
+            ROUNDS,
         )
         p50, p95 = np.percentile(seconds, [50, 95])
         more = f"{count / ours:.1f}/s, p50 {p50:.2f} s, p95 {p95:.2f} s"
@@ -159,7 +161,7 @@ def collected(into: list[float], function: Callable[..., list[float]], *argument
 def latency(name: str, served: Served) -> None:
     """The first text of a long file, against a file of one window."""
     window, long = (encode("wav", SAMPLE_RATE, long_recording(minutes)) for minutes in (0.5, 10))
-    one, first = alternate(partial(served.first_delta, window), partial(served.first_delta, long))
+    one, first = alternate(partial(served.first_delta, window), partial(served.first_delta, long), ROUNDS)
     print(
         f"\n{name}: first text of a 30 s file after {one:.2f} s, of a 10 min file after {first:.2f} s ({first / one:.2f})"
     )
@@ -238,6 +240,7 @@ def main() -> None:
     arguments.add_argument("--model", help="a model on disk, in place of the tests'")
     arguments.add_argument("--folder", type=Path, help="MODEL_DIRS of that model")
     arguments.add_argument("--minutes", type=float, default=4.6, help="length of the long file")
+    arguments.add_argument("--no-memory", action="store_true", help="leave out the files of hours")
     arguments.add_argument("--plot", type=Path, help="a PNG of the ratios (needs the extra `bench`)")
     arguments.add_argument("--peak", type=float, help=argparse.SUPPRESS)
     given = arguments.parse_args()
@@ -266,7 +269,8 @@ def main() -> None:
                     rows.append(row)
                 latency(model, Served(address, model))
                 health(model, address, model)
-        memory(models[0][1], models[0][0])
+        if not given.no_memory:
+            memory(models[0][1], models[0][0])
     if given.plot:
         plot(rows, given.plot)
 

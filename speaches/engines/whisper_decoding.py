@@ -51,7 +51,9 @@ def chosen_language(options: DecodeOptions, heard: Sequence[tuple[str, float]]) 
     if options.language is not None:
         return options.language, 1.0
     found = [(token.strip("<|>"), float(probability)) for token, probability in heard]
-    allowed = [one for one in found if one[0] in options.candidates] or found
+    allowed = [one for one in found if one[0] in options.candidates]
+    total = sum(probability for _, probability in allowed)
+    allowed = [(language, probability / total) for language, probability in allowed] if total else found
     best = max(allowed, key=lambda one: one[1])
     if options.likely is not None and best[1] < CERTAIN_LANGUAGE:
         return next((one for one in allowed if one[0] == options.likely), (options.likely, 0.0))

@@ -15,6 +15,8 @@ DOUBTFUL_NO_SPEECH = 0.3
 """From this chance of no speech on, by the recogniser, a known phrase is taken for made up."""
 DOUBTFUL_ACTIVITY = 0.75
 """Below this chance of speech in the clearest quarter of the window, by the voice activity detector, likewise."""
+NO_ACTIVITY = 0.15
+"""Below this chance nobody speaks; then any text is made up that the recogniser itself has doubts about."""
 MOST_REPEATS = 2
 """How often the same segment may follow itself: people do say things twice."""
 
@@ -66,7 +68,9 @@ class PhantomFilter:
 
 
 def is_phantom(segment: Segment, activity: float) -> bool:
-    """Whether a segment is a known phrase where there is little sign of speech."""
+    """Whether a segment is a known phrase where there is little sign of speech, or any text where there is none."""
+    if activity < NO_ACTIVITY and segment.no_speech_prob > DOUBTFUL_NO_SPEECH:
+        return True
     return _doubtful(segment, activity) and normalised(segment.text) in PHRASES
 
 

@@ -59,21 +59,21 @@ SURE = [("<|en|>", CERTAIN_LANGUAGE), ("<|de|>", 0.1)]
         ({}, FOUND, "en", 0.5),
         ({"language": "fr"}, FOUND, "fr", 1.0),
         ({"language": "fr", "likely": "de", "candidates": ("en",)}, FOUND, "fr", 1.0),
-        ({"candidates": ("de", "haw")}, FOUND, "de", 0.3),
-        ({"candidates": ("haw",)}, FOUND, "haw", 0.2),
+        ({"candidates": ("de", "haw")}, FOUND, "de", 0.6),
+        ({"candidates": ("haw",)}, FOUND, "haw", 1.0),
         ({"candidates": ("xx",)}, FOUND, "en", 0.5),
         ({"likely": "de"}, FOUND, "de", 0.3),
         ({"likely": "de"}, SURE, "en", CERTAIN_LANGUAGE),
         ({"likely": "en"}, SURE, "en", CERTAIN_LANGUAGE),
         ({"likely": "fr"}, FOUND, "fr", 0.0),
-        ({"likely": "haw", "candidates": ("de", "haw")}, FOUND, "haw", 0.2),
-        ({"likely": "de", "candidates": ("de", "haw")}, SURE, "de", 0.1),
+        ({"likely": "haw", "candidates": ("de", "haw")}, FOUND, "haw", 0.4),
+        ({"likely": "de", "candidates": ("de", "haw")}, SURE, "de", 1.0),
     ],
 )
-def test_the_language_of_a_window(
+def test_the_language_of_a_window_is_likeliest_among_those_allowed(
     options: dict[str, Any], found: list[tuple[str, float]], language: str, probability: float
 ) -> None:
-    assert chosen_language(DecodeOptions(**options), found) == (language, probability)
+    assert chosen_language(DecodeOptions(**options), found) == (language, pytest.approx(probability))
 
 
 # --- Gates ---

@@ -31,6 +31,11 @@ def test_other_text_is_believed_even_in_doubt() -> None:
     assert kept(" Open the door.", activity=HARDLY, no_speech_prob=0.5) == [" Open the door."]
 
 
+def test_where_nobody_speaks_any_text_is_made_up_that_the_recogniser_doubts() -> None:
+    assert kept(" Open the door.", activity=0.05, no_speech_prob=0.5) == []
+    assert kept(" Open the door.", activity=0.05) == [" Open the door."]
+
+
 def test_a_loop_is_cut() -> None:
     assert kept(*[" And so on."] * 20) == [" And so on."] * (1 + MOST_REPEATS)
 
