@@ -14,7 +14,7 @@ COUNTING = "one two three four five"
 
 
 def counted(pause: float = 0.5) -> Window:
-    return Window(recording(say(COUNTING, "en-us+f2", 140), pause=pause), DecodeOptions(words=True))
+    return Window(recording(say(COUNTING, "en-us+f5", 140), pause=pause), DecodeOptions(words=True))
 
 
 def test_it_hears_a_voice_that_counts(sphinx: PocketSphinx) -> None:

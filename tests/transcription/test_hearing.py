@@ -195,7 +195,7 @@ async def test_a_file_of_another_format_and_rate_is_heard_as_well(tiny_whisper: 
 
 
 async def test_pocketsphinx_takes_the_same_path(sphinx: PocketSphinx, detector: Silero) -> None:
-    samples = recording(say("one two three four five", "en-us+f2", 140), pause=0.5)
+    samples = recording(say("one two three four five", "en-us+f5", 140), pause=0.5)
     async with ears(sphinx, detector) as listener:
         segments, outcome = await listener.hear(samples, words=True)
     assert sum(word in text_of(segments).split() for word in ("one", "two", "three", "four", "five")) >= 4

@@ -74,7 +74,7 @@ def test_a_server_that_dies_while_booting_is_reported_at_once_with_its_last_line
         child.wait_until_ready()
     assert "exit code 1" in str(caught.value)
     assert str(caught.value).endswith("fake server, dies\nthis model does not exist")
-    assert capfd.readouterr().out == "fake server, dies\nthis model does not exist\n"
+    assert capfd.readouterr().err == "fake server, dies\nthis model does not exist\n"
 
 
 def test_a_server_that_never_serves_is_given_up_after_the_boot_timeout() -> None:
