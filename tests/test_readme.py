@@ -175,6 +175,7 @@ def is_a_spoken_answer(output: Any) -> None:
 
 def test_every_job_of_the_readme_works_through_the_harness(harness: httpx.Client, elsewhere: str) -> None:
     run = functools.partial(output_of, harness, elsewhere)
+    assert len(blocks("json")) == 9
     speak, hear, models, registry, activity, loaded, load, unload, chat = blocks("json")
     is_speech(run(speak))
     is_its_text(run(hear))

@@ -14,7 +14,7 @@ import pytest
 
 from .control_plane import ControlPlane
 from .fake_server import WAV
-from .helpers import eventually
+from .helpers import eventually, is_alive
 from .processes import Process, gone, worker
 
 SPEECH = {"path": "/v1/audio/speech", "body": {"model": "m", "input": "Hello", "voice": "v"}}
@@ -112,6 +112,7 @@ def test_nothing_survives_a_worker_that_is_killed(plane: ControlPlane, tmp_path:
         family = process.family()
         process.popen.kill()
         gone(family)  # also the SDK's heartbeat, which would tell Runpod that all is well
+        assert not [one for one in family if is_alive(one.pid)]
 
 
 def test_a_server_that_dies_is_an_error_for_its_job_and_the_next_one_works(plane: ControlPlane, tmp_path: Path) -> None:
