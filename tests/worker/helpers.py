@@ -107,5 +107,5 @@ def is_alive(pid: int) -> bool:
     """Whether a process runs; one that is dead but not yet buried does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the second when it goes while it is being read
         return False
