@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-import json
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from speaches.api.answers import StreamedAnswer, until_gone
 from speaches.api.state import Server, server_of
+from speaches.api.validation import json_object
 from speaches.chat.messages import AudioPart, SpokenAnswer, audio_parts, for_llm, spoken_answer
 from speaches.engines.base import Task
 from speaches.errors import InvalidRequest
@@ -49,11 +49,11 @@ async def create_chat_completion(request: Request) -> Response:
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
-    try:
-        values = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
-    if not isinstance(values, dict) or not isinstance(values.get("messages"), list):
+    values = json_object(body)
+    for name in ("transcription_model", "speech_model"):
+        if not isinstance(values.get(name), str | None):
+            raise InvalidRequest(f"{name} must be the name of a model.", param=name, code="invalid_value")
+    if not isinstance(values.get("messages"), list):
         raise InvalidRequest(
             "Missing required parameter: 'messages'.", param="messages", code="missing_required_parameter"
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
-from speaches.api.validation import Parameters, validated
+from speaches.api.validation import Parameters, json_object, validated
 from speaches.errors import InvalidRequest
 from speaches.transcription.transcribe import Source
 
@@ -109,12 +108,7 @@ def form_values(form: FormData | Mapping[str, Any]) -> dict[str, Any]:
 
 def _from_json(body: bytes) -> tuple[Source, dict[str, Any]]:
     """`{"input_audio": {"data", "format"}, ...}` or `{"file": base64 or data URL, ...}`."""
-    try:
-        values = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
-    if not isinstance(values, dict):
-        raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
+    values = json_object(body)
     audio = values.pop("input_audio", None)
     data = audio.get("data") if isinstance(audio, dict) else values.pop("file", None)
     if not isinstance(data, str) or not data:

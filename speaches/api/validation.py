@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -45,6 +46,17 @@ def validated(kind: type[M], values: Mapping[str, Any]) -> M:
         return kind.model_validate(values)
     except ValidationError as error:
         raise invalid(error.errors()) from None
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """A body as a JSON object. Slow for megabytes: not for the event loop. Raises InvalidRequest."""
+    try:
+        values = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
+    if not isinstance(values, dict):
+        raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
+    return values
 
 
 def invalid(errors: Sequence[Any]) -> InvalidRequest:

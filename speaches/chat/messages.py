@@ -68,7 +68,12 @@ def spoken_answer(body: Mapping[str, Any]) -> SpokenAnswer | None:
     Raises:
         InvalidRequest: If audio is asked for without saying how.
     """
-    if "audio" not in (body.get("modalities") or ()):
+    modalities = body.get("modalities") or []
+    if not isinstance(modalities, list):
+        raise InvalidRequest(
+            "modalities must be a list, such as ['text', 'audio'].", param="modalities", code="invalid_value"
+        )
+    if "audio" not in modalities:
         return None
     audio = body.get("audio")
     if not isinstance(audio, dict):

@@ -63,6 +63,8 @@ def test_an_expired_answer_is_said_to_be_expired() -> None:
     ("body", "param"),
     [
         ({"modalities": ["text", "audio"]}, "audio"),
+        ({"modalities": 5}, "modalities"),
+        ({"modalities": "audio"}, "modalities"),
         ({"modalities": ["audio"], "audio": {"voice": "alloy", "format": "docx"}}, "audio.format"),
     ],
 )
