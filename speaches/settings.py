@@ -18,7 +18,6 @@ OLD_NAMES = {
     "WHISPER__TTL": "STT_MODEL_TTL",
     "WHISPER__MODEL": "DEFAULT_STT_MODEL",
     "SPEACHES_LOG_LEVEL": "LOG_LEVEL",
-    "MAX_MODEL_LOAD_SECONDS": "MODEL_LOAD_TIMEOUT",
 }
 """Names of earlier versions. They still work, with a warning: a renamed setting that is silently ignored costs somebody a day."""
 
@@ -100,9 +99,7 @@ class Settings(BaseSettings):
     """Token for private and gated models of the Hugging Face hub."""
     hf_hub_enable_hf_transfer: bool = True
     """Faster downloads. huggingface-hub 2 does them with Xet: this sets HF_XET_HIGH_PERFORMANCE."""
-    model_load_timeout: Seconds = Field(
-        default=300.0, validation_alias=AliasChoices("model_load_timeout", "max_model_load_seconds")
-    )
+    model_load_timeout: Seconds = 300.0
     """Seconds that a request waits for a model to load (then 504); the load itself goes on."""
     model_memory_bytes: Annotated[int, Field(ge=0)] = 0
     """What the loaded models may weigh together, by their files; idle ones go first. 0 is no limit."""

@@ -108,7 +108,6 @@ def test_aliases_are_the_path_of_one(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         ("WHISPER__TTL", "12", "stt_model_ttl", 12.0),
         ("WHISPER__MODEL", "a/b", "default_stt_model", "a/b"),
         ("SPEACHES_LOG_LEVEL", "warning", "log_level", "warning"),
-        ("MAX_MODEL_LOAD_SECONDS", "5", "model_load_timeout", 5.0),
     ],
 )
 def test_an_old_name_works_and_is_warned_of(
@@ -120,7 +119,7 @@ def test_an_old_name_works_and_is_warned_of(
 
 
 def test_every_old_name_is_tested() -> None:
-    assert set(OLD_NAMES) == {"WHISPER__TTL", "WHISPER__MODEL", "SPEACHES_LOG_LEVEL", "MAX_MODEL_LOAD_SECONDS"}
+    assert set(OLD_NAMES) == {"WHISPER__TTL", "WHISPER__MODEL", "SPEACHES_LOG_LEVEL"}
     assert all(new.lower() in Settings.model_fields for new in OLD_NAMES.values())
 
 
