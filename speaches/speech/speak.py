@@ -14,6 +14,7 @@ from speaches.engines.base import Piece, TextToSpeech, Voice
 from speaches.text.sentences import pieces
 
 if TYPE_CHECKING:
+    from speaches.audio.resample import Resampler
     from speaches.concurrency import Threads
     from speaches.engines.base import Samples
     from speaches.models.pool import Loaded
@@ -67,14 +68,12 @@ def _split_speed(speed: float, speeds: tuple[float, float]) -> tuple[float, floa
     return own, speed / own
 
 
-def _finish(samples: Samples, rate: int, tempo: float, pause: float, resampler: object) -> Samples:
+def _finish(samples: Samples, rate: int, tempo: float, pause: float, resampler: Resampler) -> Samples:
     """Stretch a piece, put the pause before it, and resample it as part of the stream."""
     import numpy as np
 
-    from speaches.audio.resample import Resampler
     from speaches.audio.stretch import stretch
 
-    assert isinstance(resampler, Resampler)
     spoken = stretch(samples, rate, tempo)
     silence = np.zeros(round(pause * rate) if len(spoken) else 0, np.float32)
     return resampler.push(np.concatenate((silence, spoken)))

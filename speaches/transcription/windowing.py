@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,7 +37,6 @@ class Recording:
     """Seconds."""
     speech_seconds: float = 0.0
     """Seconds of it that were in a window."""
-    regions: list[Region] = field(default_factory=list)
 
 
 def speech_windows(
