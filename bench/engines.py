@@ -49,7 +49,8 @@ def spoken(*sentences: str) -> Any:
     engine = espeak.load(None, Settings())
     pause = np.zeros(SAMPLE_RATE // 2, np.float32)
     parts = [
-        resample(engine.synthesize(Piece(s, "en-us", 160 / 175)), engine.sample_rate, SAMPLE_RATE) for s in sentences
+        resample(engine.synthesize(Piece(s, "en-us", 160 / 175)).samples, engine.sample_rate, SAMPLE_RATE)
+        for s in sentences
     ]
     return np.concatenate([samples for part in parts for samples in (part, pause)])
 
@@ -139,7 +140,7 @@ def speech() -> None:
     text = " ".join(SENTENCES)
 
     def bare() -> list[Any]:
-        return [engine.synthesize(Piece(sentence, "af_heart")) for sentence in SENTENCES]
+        return [engine.synthesize(Piece(sentence, "af_heart")).samples for sentence in SENTENCES]
 
     seconds = sum(len(samples) for samples in bare()) / engine.sample_rate
     print(

@@ -12,13 +12,13 @@ import httpx
 
 from speaches.app import create_app
 from speaches.engines import espeak
-from speaches.engines.base import Piece, Task, Voice
+from speaches.engines.base import Piece, Task, Utterance, Voice
 from speaches.engines.description import Description
 from speaches.settings import Settings
 from speaches.text.sentences import pieces
 
 if TYPE_CHECKING:
-    from speaches.engines.base import Samples
+    pass
 
 REAL_TIME_FACTOR = 0.3
 ROUNDS = 3
@@ -34,6 +34,7 @@ class PacedVoice:
     def __init__(self) -> None:
         self._engine = espeak.load(None, Settings())
         self.sample_rate = self._engine.sample_rate
+        self.languages = self._engine.languages
 
     def voices(self) -> Sequence[Voice]:
         return self._engine.voices()
@@ -41,12 +42,12 @@ class PacedVoice:
     def voice(self, name: str) -> Voice | None:
         return self._engine.voice(name)
 
-    def synthesize(self, piece: Piece) -> Samples:
+    def synthesize(self, piece: Piece) -> Utterance:
         started = time.perf_counter()
-        samples = self._engine.synthesize(piece)
-        wanted = len(samples) / self.sample_rate * REAL_TIME_FACTOR
+        said = self._engine.synthesize(piece)
+        wanted = len(said.samples) / self.sample_rate * REAL_TIME_FACTOR
         time.sleep(max(0.0, wanted - (time.perf_counter() - started)))
-        return samples
+        return said
 
     def close(self) -> None: ...
 
@@ -80,7 +81,9 @@ async def compare(text: str, response_format: str) -> tuple[float, float, float]
         (await client.post("/v1/audio/speech", json=body)).raise_for_status()
         for _ in range(ROUNDS):
             started = time.perf_counter()
-            spoken = [voice.synthesize(Piece(piece, "en-us")) for piece in pieces(text)]
+            spoken = [
+                voice.synthesize(Piece(piece, "en-us")).samples for piece in pieces(text) if isinstance(piece, str)
+            ]
             bare.append(time.perf_counter() - started)
             seconds = sum(map(len, spoken)) / voice.sample_rate
             started = time.perf_counter()

@@ -63,7 +63,7 @@ class SelfTest:
             assert voice.scheduler is not None
             async with voice.scheduler.admit() as request:
                 spoken = await request.submit(VOICE)
-        samples, loud = await self.threads.run(_padded, spoken, voice.engine.sample_rate)
+        samples, loud = await self.threads.run(_padded, spoken.samples, voice.engine.sample_rate)
         seconds = len(samples) / SAMPLE_RATE - 2 * SILENCE / SAMPLE_RATE
         return samples, loud > 0.05, f"{seconds:.2f} s of speech, peak {loud:.2f}"
 

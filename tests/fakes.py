@@ -21,7 +21,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from speaches.engines.base import SAMPLE_RATE, DecodeOptions, Hypothesis, Piece, Segment, Task, Voice, Window, Word
+from speaches.engines.base import (
+    SAMPLE_RATE,
+    DecodeOptions,
+    Hypothesis,
+    Piece,
+    Segment,
+    Task,
+    Utterance,
+    Voice,
+    Window,
+    Word,
+)
 from speaches.engines.description import Description
 from speaches.settings import Settings
 from tests.recordings import tone
@@ -144,6 +155,7 @@ class FakeVoice:
     workers: int = 1
     pause: float = 0.0
     names: tuple[str, ...] = ("ada", "max")
+    languages: Sequence[str] = ("en-US",)
     pieces: list[Piece] = field(default_factory=list)
     """What it was asked to speak."""
     gate: Gate = field(default_factory=Gate)
@@ -156,13 +168,13 @@ class FakeVoice:
     def voice(self, name: str) -> Voice | None:
         return next((voice for voice in self.voices() if voice.id == name), None)
 
-    def synthesize(self, piece: Piece) -> Samples:
+    def synthesize(self, piece: Piece) -> Utterance:
         assert not self.closed, "used after it was closed"
         self.pieces.append(piece)
         with self.gate:
             if self.error is not None:
                 raise self.error
-            return tone(440, len(piece.text.split()) * 0.1 / piece.speed, self.sample_rate)
+            return Utterance(tone(440, len(piece.text.split()) * 0.1 / piece.speed, self.sample_rate))
 
     def close(self) -> None:
         self.closed = True

@@ -19,8 +19,8 @@ from speaches.errors import InvalidRequest
 from speaches.speech.voices import resolve
 
 if TYPE_CHECKING:
-    from speaches.engines.base import Samples, TextToSpeech
-    from speaches.speech.speak import SpeakOptions
+    from speaches.engines.base import TextToSpeech
+    from speaches.speech.speak import SpeakOptions, Spoken
 
 router = APIRouter(tags=["Text to speech"])
 
@@ -87,20 +87,23 @@ class _Speaking:
         media_type = FORMATS[body.response_format].content_type
         headers = {"content-disposition": f'attachment; filename="speech.{body.response_format}"'}
         if not body.stream or is_short(body.input):
-            async with self._spoken() as (blocks, options):
-                content = await encoded_whole(blocks, options, self._server.threads)
+            async with self._spoken() as (answer, options):
+                content = await encoded_whole(answer, options, self._server.threads)
             return Response(content, media_type=media_type, headers=headers)
         return await streamed(self._bytes(), media_type, headers)
 
     @contextlib.asynccontextmanager
-    async def _spoken(self) -> AsyncIterator[tuple[AsyncGenerator[Samples, None], SpeakOptions]]:
+    async def _spoken(self) -> AsyncIterator[tuple[AsyncGenerator[Spoken], SpeakOptions]]:
         """The speech as samples. Holds the model meanwhile."""
         from speaches.speech.speak import speak
+        from speaches.text.sentences import pieces
 
         async with self._server.models.use(self._body.model, Task.TTS) as model:
             options = self._options(model.engine)
-            async with contextlib.aclosing(speak(self._body.input, options, model, self._server.threads)) as blocks:
-                yield self._counted(blocks, options.sample_rate), options
+            async with contextlib.aclosing(
+                speak(pieces(self._body.input), options, model, self._server.threads)
+            ) as answer:
+                yield self._counted(answer, options.sample_rate), options
 
     def _options(self, engine: TextToSpeech) -> SpeakOptions:
         """All that can be wrong, checked before the first byte."""
@@ -113,19 +116,19 @@ class _Speaking:
         voice = resolve(body.voice, engine, default=self._server.settings.default_voice)
         return SpeakOptions(voice, body.speed, body.language, body.response_format, rate)
 
-    async def _counted(self, blocks: AsyncGenerator[Samples, None], rate: int) -> AsyncGenerator[Samples, None]:
-        async for samples in blocks:
-            self._seconds += len(samples) / rate
-            self._server.metrics.audio("spoken", len(samples) / rate)
-            yield samples
+    async def _counted(self, answer: AsyncGenerator[Spoken], rate: int) -> AsyncGenerator[Spoken]:
+        async for spoken in answer:
+            self._seconds += len(spoken.samples) / rate
+            self._server.metrics.audio("spoken", len(spoken.samples) / rate)
+            yield spoken
 
     async def _bytes(self) -> AsyncGenerator[bytes, None]:
         """The answer as it is spoken."""
         from speaches.speech.speak import encoded
 
         async with (
-            self._spoken() as (blocks, options),
-            contextlib.aclosing(encoded(blocks, options, self._server.threads)) as parts,
+            self._spoken() as (answer, options),
+            contextlib.aclosing(encoded(answer, options, self._server.threads)) as parts,
         ):
             async for part in parts:
                 yield part

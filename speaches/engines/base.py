@@ -171,6 +171,41 @@ class Piece:
     """1.0 is the voice's own; within the engine's `speeds`."""
     language: str | None = None
     """BCP 47, where it differs from the voice's."""
+    timed: bool = False
+    """Whether the words are to carry their times."""
+
+
+@dataclass(frozen=True)
+class SpokenPhoneme:
+    phoneme: str
+    start: float
+    """Seconds from the start of the piece's speech; after `speech`, of the answer."""
+    end: float
+    """Seconds, likewise."""
+
+
+@dataclass(frozen=True)
+class SpokenWord:
+    word: str
+    """As in the text, with the punctuation that clings to it."""
+    start: float
+    """Seconds from the start of the piece's speech; after `speech`, of the answer."""
+    end: float
+    """Seconds, likewise."""
+    phonemes: tuple[SpokenPhoneme, ...] = ()
+    """Where the engine tells them."""
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """What an engine said."""
+
+    samples: Samples
+    """shape (n,), float32, at the engine's `sample_rate`; empty where there was nothing to say."""
+    words: tuple[SpokenWord, ...] = ()
+    """In order, where the piece asked for times."""
+    estimated: bool = False
+    """Whether the times are a guess from the length of the words, for want of better."""
 
 
 class TextToSpeech(Protocol):
@@ -183,6 +218,8 @@ class TextToSpeech(Protocol):
     workers: int
     pause: float
     """Seconds of silence to put after a sentence; 0 where the engine makes its own."""
+    languages: Sequence[str]
+    """BCP 47, what a piece's `language` may be."""
 
     def voices(self) -> Sequence[Voice]: ...
 
@@ -190,8 +227,8 @@ class TextToSpeech(Protocol):
         """The voice of exactly this name. May know more than `voices` lists."""
         ...
 
-    def synthesize(self, piece: Piece) -> Samples:
-        """Speak one piece. Shape (n,), float32, at `sample_rate`; empty where there is nothing to say."""
+    def synthesize(self, piece: Piece) -> Utterance:
+        """Speak one piece."""
         ...
 
     def close(self) -> None: ...

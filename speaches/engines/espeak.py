@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speaches.engines.base import Piece, Task, Voice
+from speaches.engines.base import Piece, Task, Utterance, Voice
 from speaches.engines.description import Description
 from speaches.text.plain import plain
 
 if TYPE_CHECKING:
-    from speaches.engines.base import Samples
     from speaches.settings import Settings
 
 NAME = "espeak-ng"
@@ -155,6 +154,7 @@ class Espeak:
 
     def __init__(self, library: _Library) -> None:
         self._library = library
+        self.languages: Sequence[str] = tuple(dict.fromkeys(voice.language for voice in _voices()))
 
     def voices(self) -> Sequence[Voice]:
         return _voices()
@@ -167,7 +167,7 @@ class Espeak:
             return found
         return Voice(f"{found.id}+{variant}", found.name, found.language) if variant in variants() else None
 
-    def synthesize(self, piece: Piece) -> Samples:
+    def synthesize(self, piece: Piece) -> Utterance:
         from speaches.audio.pcm import from_pcm16
 
         base, plus, variant = piece.voice.partition("+")
@@ -176,7 +176,7 @@ class Espeak:
         _, file = _files()[base.lower()]
         pcm = self._library.speak(piece.text, f"{file}{plus}{variant}", round(NORMAL_RATE * piece.speed))
         samples = from_pcm16(pcm)
-        return samples if samples.any() else samples[:0]  # of "..." it makes some milliseconds of silence
+        return Utterance(samples if samples.any() else samples[:0])  # of "..." it makes some milliseconds of silence
 
     def close(self) -> None:
         """Nothing: the library stays for the next one, it can't be loaded twice."""

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speaches.engines.base import Piece, Task, Voice
+from speaches.engines.base import Piece, Task, Utterance, Voice
 from speaches.engines.description import Description
 from speaches.text.plain import plain
 
 if TYPE_CHECKING:
-    from speaches.engines.base import Samples
     from speaches.settings import Settings
 
 NAME = "kokoro"
@@ -87,6 +86,7 @@ class Kokoro:
     speeds = (0.5, 2.0)  # the library refuses others
     workers = 1  # one sentence uses all cores
     pause = 0.25  # it trims the silence around a piece
+    languages: Sequence[str] = tuple(tag for tag, _ in LANGUAGES.values())
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         import kokoro_onnx
@@ -105,14 +105,14 @@ class Kokoro:
     def voice(self, name: str) -> Voice | None:
         return self._voices.get(name)
 
-    def synthesize(self, piece: Piece) -> Samples:
+    def synthesize(self, piece: Piece) -> Utterance:
         import numpy as np
 
         phonemes = self._kokoro.tokenizer.phonemize(plain(piece.text), _espeak_language(piece))
         if not any(phoneme.isalpha() for phoneme in phonemes):  # dots or quotes, of which the model would make noises
-            return np.empty(0, np.float32)
+            return Utterance(np.empty(0, np.float32))
         samples, _ = self._kokoro.create(phonemes, piece.voice, piece.speed, is_phonemes=True)
-        return np.asarray(samples, np.float32)
+        return Utterance(np.asarray(samples, np.float32))
 
     def close(self) -> None:
         del self._kokoro

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speaches.engines.base import Piece, Task, Voice
+from speaches.engines.base import Piece, Task, Utterance, Voice
 from speaches.engines.description import Description
 from speaches.text.plain import plain
 
 if TYPE_CHECKING:
-    from speaches.engines.base import Samples
     from speaches.settings import Settings
 
 NAME = "piper"
@@ -84,6 +83,7 @@ class Piper:
         session = onnx_session(sorted(folder.glob("*.onnx"))[0], settings.tts_inference_device)
         self._piper: Any = PiperVoice(session=session, config=PiperConfig.from_dict(config))
         self._voices = {voice.id: voice for voice in _voices(config)}
+        self.languages: Sequence[str] = tuple(dict.fromkeys(voice.language for voice in self._voices.values()))
         self._speakers: dict[str, int] = config.get("speaker_id_map") or {}
         self.sample_rate = int(config["audio"]["sample_rate"])
 
@@ -93,7 +93,7 @@ class Piper:
     def voice(self, name: str) -> Voice | None:
         return self._voices.get(name)
 
-    def synthesize(self, piece: Piece) -> Samples:
+    def synthesize(self, piece: Piece) -> Utterance:
         import numpy as np
         from piper.config import SynthesisConfig
 
@@ -101,7 +101,7 @@ class Piper:
             speaker_id=self._speakers.get(piece.voice), length_scale=self._piper.config.length_scale / piece.speed
         )
         parts = [chunk.audio_float_array for chunk in self._piper.synthesize(plain(piece.text), how)]
-        return np.concatenate(parts).astype(np.float32) if parts else np.empty(0, np.float32)
+        return Utterance(np.concatenate(parts).astype(np.float32) if parts else np.empty(0, np.float32))
 
     def close(self) -> None:
         del self._piper

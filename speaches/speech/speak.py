@@ -1,16 +1,16 @@
-"""Text -> samples -> bytes: pieces to the engine one ahead of the reader, and one encoder for the whole answer."""
+"""Text -> speech -> bytes: pieces to the engine one ahead of the reader, and one encoder for the whole answer."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
 
 from speaches.audio.encode import SPEECH_RATE, encode, streaming_encoder
-from speaches.engines.base import Piece, TextToSpeech, Voice
+from speaches.engines.base import Piece, SpokenWord, TextToSpeech, Utterance, Voice
+from speaches.text.markup import Part, Pause
 from speaches.text.sentences import pieces
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from speaches.concurrency import Threads
     from speaches.engines.base import Samples
     from speaches.models.pool import Loaded
+    from speaches.scheduling import Request
+
+    Work: TypeAlias = tuple[str, asyncio.Future[Utterance]] | Pause
 
 RUN_AHEAD = 2  # pieces that are spoken before the reader has taken the one before
 SILENCE_SECONDS = 0.1  # what is heard of a text in which there is nothing to say, such as "..."
@@ -33,65 +36,162 @@ class SpeakOptions:
     response_format: str = "mp3"
     sample_rate: int = SPEECH_RATE
     """Hz."""
+    pause: float | None = None
+    """Seconds of silence between pieces, at normal speed; None for the engine's own."""
+    timed: bool = False
+    """Whether the words are to carry their times."""
 
 
-async def speak(text: str, options: SpeakOptions, model: Loaded, threads: Threads) -> AsyncGenerator[Samples, None]:
-    """Yield the speech of `text` in blocks of any length at `options.sample_rate`.
+@dataclass(frozen=True)
+class Spoken:
+    """The next stretch of an answer."""
 
-    Leaving early cancels the pieces that the engine has not begun.
+    samples: Samples
+    """shape (n,), float32, at `SpeakOptions.sample_rate`."""
+    text: str = ""
+    """The piece that it speaks; empty for silence, and for what the resampler had left."""
+    words: tuple[SpokenWord, ...] = ()
+    """With times from the start of the answer, where the options ask for them."""
+    estimated: bool = False
+    """Whether these times are guessed."""
+
+
+async def speak(
+    parts: Iterable[Part] | AsyncIterator[Part], options: SpeakOptions, model: Loaded, threads: Threads
+) -> AsyncGenerator[Spoken]:
+    """Yield the speech of pieces of text, in order, as soon as each is made.
+
+    Pieces may come as slowly as an LLM writes them: what was made is not held back for them. Leaving early cancels the pieces that the
+    engine has not begun.
     """
-    from speaches.audio.resample import Resampler
-
-    engine: TextToSpeech = model.engine
     assert model.scheduler is not None
-    resampler = await threads.run(Resampler, engine.sample_rate, options.sample_rate)
-    speed, tempo = _split_speed(options.speed, engine.speeds)
-    async with model.scheduler.admit() as request:
-        ahead: deque[asyncio.Future[Samples]] = deque()
-        texts = pieces(text)
-        first = True
-        while True:
-            while len(ahead) < RUN_AHEAD and (part := next(texts, None)) is not None:
-                ahead.append(request.submit(Piece(part, options.voice.id, speed, options.language)))
-            if not ahead:
-                break
-            samples = await ahead.popleft()
-            pause = 0.0 if first else engine.pause / options.speed
-            first = first and not len(samples)
-            yield await threads.run(_finish, samples, engine.sample_rate, tempo, pause, resampler)
-    yield await threads.run(resampler.finish)
+    coming = aiter(parts) if isinstance(parts, AsyncIterator) else _at_once(parts)
+    first = await anext(coming, None)  # a place in the engine is taken only once there is something to say
+    if first is None:
+        return
+    timeline = await threads.run(_Timeline, model.engine, options)
+    async with model.scheduler.admit() as request, _Ahead(request, timeline.piece) as ahead:
+        ahead.feed(first, coming)
+        async for work in ahead:
+            if isinstance(work, Pause):
+                yield await threads.run(timeline.silence, work.seconds)
+            else:
+                text, made = work
+                yield await threads.run(timeline.speech, text, await made)
+    yield Spoken(await threads.run(timeline.rest))
 
 
-def _split_speed(speed: float, speeds: tuple[float, float]) -> tuple[float, float]:
-    """What of a speed the engine does, and what is left for stretching."""
-    own = min(max(speed, speeds[0]), speeds[1])
-    return own, speed / own
+async def _at_once(parts: Iterable[Part]) -> AsyncIterator[Part]:
+    for part in parts:
+        yield part
 
 
-def _finish(samples: Samples, rate: int, tempo: float, pause: float, resampler: Resampler) -> Samples:
-    """Stretch a piece, put the pause before it, and resample it as part of the stream."""
-    import numpy as np
+class _Ahead:
+    """Gives pieces to the engine, at most RUN_AHEAD more than the reader has taken."""
 
-    from speaches.audio.stretch import stretch
+    def __init__(self, request: Request[Piece, Utterance], piece: Piece) -> None:
+        self._request = request
+        self._piece = piece
+        self._free = asyncio.Semaphore(RUN_AHEAD)
+        self._made: asyncio.Queue[Work | Exception | None] = asyncio.Queue()
+        self._feeding: asyncio.Task[None] | None = None
 
-    spoken = stretch(samples, rate, tempo)
-    silence = np.zeros(round(pause * rate) if len(spoken) else 0, np.float32)
-    return resampler.push(np.concatenate((silence, spoken)))
+    async def __aenter__(self) -> _Ahead:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._feeding is not None:
+            self._feeding.cancel()
+            await asyncio.wait([self._feeding])
+
+    def feed(self, first: Part, rest: AsyncIterator[Part]) -> None:
+        self._feeding = asyncio.create_task(self._feed(first, rest))
+
+    async def __aiter__(self) -> AsyncIterator[Work]:
+        while (work := await self._made.get()) is not None:
+            if isinstance(work, Exception):
+                raise work
+            yield work
+            self._free.release()
+
+    async def _feed(self, first: Part, rest: AsyncIterator[Part]) -> None:
+        part: Part | None = first
+        try:
+            while part is not None:
+                await self._free.acquire()
+                self._made.put_nowait(part if isinstance(part, Pause) else (part, self._submitted(part)))
+                part = await anext(rest, None)
+            self._made.put_nowait(None)
+        except Exception as error:  # whatever the source of the text trips over is for the reader to see
+            self._made.put_nowait(error)
+
+    def _submitted(self, text: str) -> asyncio.Future[Utterance]:
+        return self._request.submit(replace(self._piece, text=text))
 
 
-async def encoded(
-    blocks: AsyncGenerator[Samples, None], options: SpeakOptions, threads: Threads
-) -> AsyncGenerator[bytes, None]:
-    """Encode a stream of samples as it comes. Never empty, and never an empty item."""
+class _Timeline:
+    """Puts utterances one after the other: stretched, with pauses between them, at the rate of the answer. Methods block."""
+
+    def __init__(self, engine: TextToSpeech, options: SpeakOptions) -> None:
+        from speaches.audio.resample import Resampler
+
+        own = min(max(options.speed, engine.speeds[0]), engine.speeds[1])
+        self.piece = Piece("", options.voice.id, own, options.language, options.timed)
+        """What is asked of the engine, but for the text."""
+        self._tempo = options.speed / own
+        self._rate = engine.sample_rate
+        self._pause = (engine.pause if options.pause is None else options.pause) / options.speed
+        self._resampler: Resampler = Resampler(engine.sample_rate, options.sample_rate)
+        self._position = 0
+        """Samples so far, at the engine's rate."""
+        self._has_spoken = False
+
+    def speech(self, text: str, utterance: Utterance) -> Spoken:
+        """Stretch an utterance and put the pause before it."""
+        import numpy as np
+
+        from speaches.audio.stretch import stretch
+
+        samples = stretch(utterance.samples, self._rate, self._tempo)
+        if not len(samples):
+            return Spoken(samples, text)
+        pause = np.zeros(round(self._pause * self._rate) if self._has_spoken else 0, np.float32)
+        self._has_spoken = True
+        start = (self._position + len(pause)) / self._rate
+        self._position += len(pause) + len(samples)
+        words = tuple(_moved(word, start, self._tempo) for word in utterance.words)
+        return Spoken(self._resampler.push(np.concatenate((pause, samples))), text, words, utterance.estimated)
+
+    def silence(self, seconds: float) -> Spoken:
+        import numpy as np
+
+        samples = np.zeros(round(seconds * self._rate), np.float32)
+        self._position += len(samples)
+        return Spoken(self._resampler.push(samples))
+
+    def rest(self) -> Samples:
+        return self._resampler.finish()
+
+
+def _moved(word: SpokenWord, start: float, tempo: float) -> SpokenWord:
+    """A word of an utterance that starts at `start` and is played at `tempo`."""
+    phonemes = tuple(
+        replace(one, start=start + one.start / tempo, end=start + one.end / tempo) for one in word.phonemes
+    )
+    return replace(word, start=start + word.start / tempo, end=start + word.end / tempo, phonemes=phonemes)
+
+
+async def encoded(answer: AsyncGenerator[Spoken], options: SpeakOptions, threads: Threads) -> AsyncGenerator[bytes]:
+    """Encode an answer as it comes. Never empty, and never an empty item."""
     import numpy as np
 
     encoder = await threads.run(streaming_encoder, options.response_format, options.sample_rate)
     heard = 0
     try:
-        async with contextlib.aclosing(blocks):
-            async for samples in blocks:
-                heard += len(samples)
-                if data := await threads.run(encoder.push, samples):
+        async with contextlib.aclosing(answer):
+            async for spoken in answer:
+                heard += len(spoken.samples)
+                if data := await threads.run(encoder.push, spoken.samples):
                     yield data
         if not heard:
             silence = np.zeros(round(SILENCE_SECONDS * options.sample_rate), np.float32)
@@ -103,15 +203,13 @@ async def encoded(
         await threads.run(encoder.close)
 
 
-async def encoded_whole(blocks: AsyncGenerator[Samples, None], options: SpeakOptions, threads: Threads) -> bytes:
+async def encoded_whole(answer: AsyncGenerator[Spoken], options: SpeakOptions, threads: Threads) -> bytes:
     """Encode all of it, with true lengths in its headers."""
     import numpy as np
 
-    parts = []
-    async with contextlib.aclosing(blocks):
-        async for samples in blocks:
-            parts.append(samples)
-    whole = np.concatenate(parts)
+    async with contextlib.aclosing(answer):
+        parts = [spoken.samples async for spoken in answer]
+    whole = np.concatenate(parts) if parts else np.empty(0, np.float32)
     if not len(whole):
         whole = np.zeros(round(SILENCE_SECONDS * options.sample_rate), np.float32)
     return await threads.run(encode, options.response_format, options.sample_rate, whole)

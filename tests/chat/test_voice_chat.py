@@ -88,7 +88,7 @@ async def serving(llm: SmallLlm, **settings: Any) -> AsyncIterator[httpx.AsyncCl
 
 def recording(words: str) -> str:
     """Somebody says the words; base64 of a wav file."""
-    speech = espeak.load(None, Settings()).synthesize(Piece(words, "en-us", 160 / 175))
+    speech = espeak.load(None, Settings()).synthesize(Piece(words, "en-us", 160 / 175)).samples
     return base64.b64encode(encode("wav", 16_000, resample(speech, espeak.SAMPLE_RATE, 16_000))).decode()
 
 

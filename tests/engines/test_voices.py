@@ -62,7 +62,7 @@ def voice_of(engine: TextToSpeech) -> str:
 
 
 def test_a_sentence_is_speech(engine: TextToSpeech) -> None:
-    samples = engine.synthesize(Piece(SENTENCE, voice_of(engine)))
+    samples = engine.synthesize(Piece(SENTENCE, voice_of(engine))).samples
     assert samples.dtype == np.float32
     assert samples.ndim == 1
     assert 1.5 < len(samples) / engine.sample_rate < 5
@@ -72,7 +72,7 @@ def test_a_sentence_is_speech(engine: TextToSpeech) -> None:
 
 @pytest.mark.parametrize("what", ODD)
 def test_odd_text_is_spoken_or_left_out_but_never_fails(engine: TextToSpeech, what: str) -> None:
-    samples = engine.synthesize(Piece(ODD[what], voice_of(engine)))
+    samples = engine.synthesize(Piece(ODD[what], voice_of(engine))).samples
     assert samples.dtype == np.float32
     assert samples.ndim == 1
     assert np.isfinite(samples).all()
@@ -85,7 +85,7 @@ def test_odd_text_is_spoken_or_left_out_but_never_fails(engine: TextToSpeech, wh
 def test_speed_changes_the_length_by_as_much(engine: TextToSpeech) -> None:
     slowest, fastest = engine.speeds
     lengths = [
-        len(engine.synthesize(Piece(SENTENCE, voice_of(engine), speed))) * speed
+        len(engine.synthesize(Piece(SENTENCE, voice_of(engine), speed)).samples) * speed
         for speed in (slowest, 0.8, 1.0, 1.5, fastest)
     ]
     assert lengths == pytest.approx([lengths[2]] * 5, rel=0.4)  # the tiny models' sounds have few lengths
@@ -94,7 +94,7 @@ def test_speed_changes_the_length_by_as_much(engine: TextToSpeech) -> None:
 def test_every_voice_speaks(engine: TextToSpeech) -> None:
     for voice in engine.voices():
         assert engine.voice(voice.id) == voice
-        assert len(engine.synthesize(Piece("Hello world 1 2 3", voice.id))) > 2000
+        assert len(engine.synthesize(Piece("Hello world 1 2 3", voice.id)).samples) > 2000
 
 
 def test_a_voice_that_is_not_there_is_none(engine: TextToSpeech) -> None:
@@ -103,7 +103,7 @@ def test_a_voice_that_is_not_there_is_none(engine: TextToSpeech) -> None:
 
 
 def test_the_same_text_sounds_the_same_again(engine: TextToSpeech) -> None:
-    first, second = (engine.synthesize(Piece(SENTENCE, voice_of(engine))) for _ in range(2))
+    first, second = (engine.synthesize(Piece(SENTENCE, voice_of(engine))).samples for _ in range(2))
     assert len(first) == pytest.approx(len(second), rel=0.02)
 
 
@@ -111,7 +111,7 @@ def test_the_same_text_sounds_the_same_again(engine: TextToSpeech) -> None:
 
 
 def test_espeak_knows_ways_to_speak(espeak_ng: Espeak) -> None:
-    plain, female = (espeak_ng.synthesize(Piece(SENTENCE, voice)) for voice in ("en-us", "en-us+f2"))
+    plain, female = (espeak_ng.synthesize(Piece(SENTENCE, voice)).samples for voice in ("en-us", "en-us+f2"))
     assert not np.array_equal(plain[: len(female)], female[: len(plain)])
     assert espeak_ng.voice("EN-US+f2") is not None
 
@@ -128,9 +128,9 @@ def test_espeak_from_eight_threads_says_the_same_as_one_after_the_other(espeak_n
         for n in range(8)
         for voice in ("en-us", "de", "en-us+f2", "es")
     ]
-    serial = [espeak_ng.synthesize(job) for job in jobs]
+    serial = [espeak_ng.synthesize(job).samples for job in jobs]
     with ThreadPoolExecutor(8) as threads:
-        concurrent = list(threads.map(espeak_ng.synthesize, jobs))
+        concurrent = [said.samples for said in threads.map(espeak_ng.synthesize, jobs)]
     # Not the same bytes, even one after the other: its noise and the flutter of its voice go on from one sentence to the next.
     for one, other in zip(concurrent, serial, strict=True):
         assert len(one) == pytest.approx(len(other), rel=0.05)
@@ -146,14 +146,14 @@ def test_espeak_knows_a_voice_by_each_of_its_languages(espeak_ng: Espeak, name: 
     voice = espeak_ng.voice(name)
     assert voice is not None
     assert voice.id == wanted
-    assert len(espeak_ng.synthesize(Piece("Hello world", voice.id))) > 5000
-    assert len(espeak_ng.synthesize(Piece("Hello world", f"{voice.id}+f3"))) > 5000
+    assert len(espeak_ng.synthesize(Piece("Hello world", voice.id)).samples) > 5000
+    assert len(espeak_ng.synthesize(Piece("Hello world", f"{voice.id}+f3")).samples) > 5000
 
 
 def test_espeak_complains_of_a_voice_that_it_lacks(espeak_ng: Espeak) -> None:
     with pytest.raises(ValueError, match="no voice 'xx-nowhere'"):
         espeak_ng.synthesize(Piece("Hello", "xx-nowhere"))
-    assert len(espeak_ng.synthesize(Piece("Hello", "en-us"))) > 0
+    assert len(espeak_ng.synthesize(Piece("Hello", "en-us")).samples) > 0
 
 
 # --- Kokoro and Piper ---
@@ -161,16 +161,16 @@ def test_espeak_complains_of_a_voice_that_it_lacks(espeak_ng: Espeak) -> None:
 
 @pytest.mark.parametrize("language", [*(tag for tag, _ in LANGUAGES.values()), "en", "pt", "xx", "EN-us"])
 def test_kokoro_pronounces_text_in_every_language_it_has_voices_for(tiny_kokoro: Kokoro, language: str) -> None:
-    assert len(tiny_kokoro.synthesize(Piece("Hola mundo", "af_heart", language=language))) > 0
+    assert len(tiny_kokoro.synthesize(Piece("Hola mundo", "af_heart", language=language)).samples) > 0
 
 
 def test_pipers_speakers_are_different_voices(piper_pair: Piper) -> None:
-    female, male = (piper_pair.synthesize(Piece(SENTENCE, name)) for name in ("female", "male"))
+    female, male = (piper_pair.synthesize(Piece(SENTENCE, name)).samples for name in ("female", "male"))
     shorter = min(len(female), len(male))
     assert not np.allclose(female[:shorter], male[:shorter], atol=0.01)
 
 
 def test_kokoros_voices_are_different(tiny_kokoro: Kokoro) -> None:
-    one, other = (tiny_kokoro.synthesize(Piece(SENTENCE, name)) for name in ("af_heart", "bm_george"))
+    one, other = (tiny_kokoro.synthesize(Piece(SENTENCE, name)).samples for name in ("af_heart", "bm_george"))
     shorter = min(len(one), len(other))
     assert not np.allclose(one[:shorter], other[:shorter], atol=0.01)

@@ -13,11 +13,12 @@ import soundfile
 
 from speaches.audio.encode import FORMATS
 from speaches.concurrency import Threads
-from speaches.engines.base import Piece, Task, TextToSpeech, Voice
+from speaches.engines.base import Piece, Task, TextToSpeech, Utterance, Voice
 from speaches.models.catalogue import Model
 from speaches.models.pool import Loaded
 from speaches.scheduling import Scheduler
-from speaches.speech.speak import RUN_AHEAD, SpeakOptions, encoded, encoded_whole, is_short, speak
+from speaches.speech.speak import RUN_AHEAD, SpeakOptions, Spoken, encoded, encoded_whole, is_short, speak
+from speaches.text.sentences import pieces
 from tests.audio.files import decode
 from tests.fakes import FakeVoice
 from tests.recordings import level, pitch
@@ -38,21 +39,21 @@ class Mouth:
     def __init__(self, engine: TextToSpeech, threads: Threads) -> None:
         self.engine = engine
         self.threads = threads
-        self.scheduler: Scheduler[Piece, Samples] = Scheduler(self._speak, workers=engine.workers)
+        self.scheduler: Scheduler[Piece, Utterance] = Scheduler(self._speak, workers=engine.workers)
         self._model = Loaded(MODEL, engine, self.scheduler)
 
-    def _speak(self, pieces: Sequence[Piece]) -> list[Samples]:
+    def _speak(self, pieces: Sequence[Piece]) -> list[Utterance]:
         return [self.engine.synthesize(piece) for piece in pieces]
 
     def options(self, **changes: Any) -> SpeakOptions:
         voice: Voice = self.engine.voice("en-us") or self.engine.voices()[0]
         return SpeakOptions(**{"voice": voice, **changes})
 
-    def blocks(self, text: str, **changes: Any) -> AsyncGenerator[Samples, None]:
-        return speak(text, self.options(**changes), self._model, self.threads)
+    def blocks(self, text: str, **changes: Any) -> AsyncGenerator[Spoken]:
+        return speak(pieces(text), self.options(**changes), self._model, self.threads)
 
     async def samples(self, text: str, **changes: Any) -> Samples:
-        return np.concatenate([block async for block in self.blocks(text, **changes)])
+        return np.concatenate([spoken.samples async for spoken in self.blocks(text, **changes)])
 
     def parts(self, text: str, **changes: Any) -> AsyncGenerator[bytes, None]:
         return encoded(self.blocks(text, **changes), self.options(**changes), self.threads)
@@ -106,7 +107,7 @@ async def test_pauses_are_as_fast_as_the_speech(speed: float) -> None:
 async def test_a_piece_of_nothing_makes_no_pause() -> None:
     engine = FakeVoice(pause=0.25)
     engine_says = engine.synthesize
-    engine.synthesize = lambda piece: engine_says(piece)[: 0 if piece.text == "..." else None]  # type: ignore[method-assign]
+    engine.synthesize = lambda piece: Utterance(engine_says(piece).samples[: 0 if piece.text == "..." else None])  # type: ignore[method-assign]
     async with mouth(engine) as speaker:
         samples = await speaker.samples("...\nOne.\n...\nTwo.\n...")
     assert len(samples) / 24_000 == pytest.approx(2 * 0.1 + 0.25, abs=0.001)
@@ -222,7 +223,7 @@ async def test_streamed_speech_is_the_whole_speech(name: str) -> None:
 async def test_a_text_of_nothing_is_a_short_silence_and_not_an_empty_file(name: str) -> None:
     engine = FakeVoice()
     async with mouth(engine) as speaker:
-        engine.synthesize = lambda piece: np.empty(0, np.float32)  # type: ignore[method-assign]
+        engine.synthesize = lambda piece: Utterance(np.empty(0, np.float32))  # type: ignore[method-assign]
         options = speaker.options(response_format=name)
         streamed = b"".join([part async for part in speaker.parts("...", response_format=name)])
         whole = await encoded_whole(speaker.blocks("..."), options, speaker.threads)
