@@ -15,20 +15,20 @@ class Cue:
     text: str
 
 
-def srt(cues: Iterable[Cue]) -> str:
-    """https://en.wikipedia.org/wiki/SubRip"""
+def srt(cues: Iterable[Cue], *, first: int = 1) -> str:
+    """https://en.wikipedia.org/wiki/SubRip, with the cues numbered from `first`."""
     return "".join(
         f"{number}\n{_time(cue.start, ',')} --> {_time(cue.end, ',')}\n{_line(cue.text)}\n\n"
-        for number, cue in enumerate(cues, 1)
+        for number, cue in enumerate(cues, first)
     )
 
 
-def vtt(cues: Iterable[Cue]) -> str:
-    """https://www.w3.org/TR/webvtt1/"""
+def vtt(cues: Iterable[Cue], *, header: bool = True) -> str:
+    """https://www.w3.org/TR/webvtt1/, which begins with a header."""
     body = "".join(
         f"{_time(cue.start, '.')} --> {_time(cue.end, '.')}\n{_escaped(_line(cue.text))}\n\n" for cue in cues
     )
-    return f"WEBVTT\n\n{body}"
+    return f"WEBVTT\n\n{body}" if header else body
 
 
 def _time(seconds: float, comma: str) -> str:
