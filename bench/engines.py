@@ -1,8 +1,8 @@
-"""The server against the bare engines: what does everything around them cost?
+"""The server against the bare recogniser: what does everything around it cost?
 
     python -m bench.engines
 
-Each figure is a ratio within one run, on the same audio or text and with the same threads. The limit is the bare engine; 1.00 is no cost.
+Each figure is a ratio within one run, on the same audio and with the same threads. The limit is the bare engine; 1.00 is no cost.
 Rounds alternate between the two, and the medians count, because the machine is shared.
 """
 
@@ -25,7 +25,7 @@ from bench.serving import server
 from bench.widen import write
 from speaches.audio.encode import encode
 from speaches.audio.resample import resample
-from speaches.engines import espeak, kokoro
+from speaches.engines import espeak
 from speaches.engines.base import SAMPLE_RATE, Piece
 from speaches.settings import Settings
 
@@ -41,7 +41,6 @@ SENTENCES = (
     "The quick brown fox jumps over the lazy dog.",
     "Testing, one two three.",
 )
-TINY_KOKORO = Path(__file__).parent.parent / "tests" / "models" / "speaches-test" / "kokoro-synth"
 
 
 def spoken(*sentences: str) -> Any:
@@ -134,59 +133,11 @@ def transcriber(client: httpx.Client) -> Callable[[bytes], str]:
     return send
 
 
-def speech() -> None:
-    """Kokoro's signature with its tiny weights: milliseconds that the server adds, since the engine itself takes none to speak of."""
-    engine = kokoro.load(TINY_KOKORO, Settings())
-    text = " ".join(SENTENCES)
-
-    def bare() -> list[Any]:
-        return [engine.synthesize(Piece(sentence, "af_heart")).samples for sentence in SENTENCES]
-
-    seconds = sum(len(samples) for samples in bare()) / engine.sample_rate
-    print(
-        "\n| format | speech | bare engine | server | added, ms a second of speech | first byte |\n|---|---|---|---|---|---|"
-    )
-    with (
-        server(MODEL_DIRS=str(TINY_KOKORO.parent.parent)) as running,
-        httpx.Client(base_url=running.address, timeout=300) as client,
-    ):
-        for name in ("pcm", "wav", "mp3", "opus", "aac", "flac"):
-            body = {"model": "speaches-test/kokoro-synth", "voice": "af_heart", "input": text, "response_format": name}
-            first: list[float] = []
-
-            def served(body: dict[str, str] = body, first: list[float] = first) -> None:
-                started = time.perf_counter()
-                with client.stream("POST", "/v1/audio/speech", json=body) as answer:
-                    for number, _ in enumerate(answer.iter_raw()):
-                        if not number:
-                            first.append(time.perf_counter() - started)
-
-            bare_seconds, served_seconds = alternate(bare, served)
-            added = (served_seconds - bare_seconds) * 1000 / seconds
-            print(
-                f"| {name} | {seconds:.1f} s | {bare_seconds * 1000:.0f} ms | {served_seconds * 1000:.0f} ms "
-                f"| {added:.1f} | {statistics.median(first) * 1000:.0f} ms |"
-            )
-
-
 def main() -> None:
     print(f"{os.cpu_count()} cores\n\n| what | audio | bare engine | server | server / bare |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder) / "bench" / "whisper", "tiny")
         recognition(Path(folder))
-    paced()
-    speech()
-
-
-def paced() -> None:
-    """Speech at a real-time factor of 0.3, about Kokoro's on a few cores: is everything else hidden behind it?"""
-    import asyncio
-
-    from bench.pacing import compare
-
-    for name in ("pcm", "mp3", "opus"):
-        seconds, bare, served = asyncio.run(compare(" ".join(SENTENCES), name))
-        show(f"speech paced to 0.3, {name}", seconds, bare, served)
 
 
 if __name__ == "__main__":

@@ -1,27 +1,23 @@
-"""A voice that takes 0.3 s for a second of speech, like Kokoro on a few cores, served in this process."""
+"""A voice that takes 0.3 s for a second of speech, like Kokoro on a few cores.
+
+python -m bench.pacing      # a server that has it as bench/paced, beside all other engines
+"""
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import httpx
-
-from speaches.app import create_app
 from speaches.engines import espeak
 from speaches.engines.base import Piece, Task, Utterance, Voice
 from speaches.engines.description import Description
+from speaches.engines.registry import KINDS
+from speaches.serve import serve
 from speaches.settings import Settings
-from speaches.text.sentences import pieces
-
-if TYPE_CHECKING:
-    pass
 
 REAL_TIME_FACTOR = 0.3
-ROUNDS = 3
+MODEL = "bench/paced"
 
 
 class PacedVoice:
@@ -55,7 +51,7 @@ class PacedVoice:
 class PacedKind:
     NAME = "paced"
     TASK = Task.TTS
-    BUILTIN = ("bench/paced",)
+    BUILTIN = (MODEL,)
     PATTERNS: tuple[str, ...] = ()
 
     def recognises(self, folder: Path) -> bool:
@@ -68,25 +64,5 @@ class PacedKind:
         return PacedVoice()
 
 
-async def compare(text: str, response_format: str) -> tuple[float, float, float]:
-    """Seconds of speech, and the median time of the bare voice and of the server for the same pieces."""
-    voice = PacedVoice()
-    bare, served, seconds = [], [], 0.0
-    app = create_app(Settings(), [PacedKind()])
-    body = {"model": "bench/paced", "voice": "en-us", "input": text, "response_format": response_format}
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://bench") as client,
-    ):
-        (await client.post("/v1/audio/speech", json=body)).raise_for_status()
-        for _ in range(ROUNDS):
-            started = time.perf_counter()
-            spoken = [
-                voice.synthesize(Piece(piece, "en-us")).samples for piece in pieces(text) if isinstance(piece, str)
-            ]
-            bare.append(time.perf_counter() - started)
-            seconds = sum(map(len, spoken)) / voice.sample_rate
-            started = time.perf_counter()
-            (await client.post("/v1/audio/speech", json=body)).raise_for_status()
-            served.append(time.perf_counter() - started)
-    return seconds, statistics.median(bare), statistics.median(served)
+if __name__ == "__main__":
+    serve(Settings(), kinds=(PacedKind(), *KINDS))

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import httpx
@@ -20,11 +20,11 @@ class Running(NamedTuple):
 
 
 @contextlib.contextmanager
-def server(**settings: str) -> Iterator[Running]:
-    """Run `speaches serve` on a free port with these settings."""
+def server(command: Sequence[str] = ("-m", "speaches", "serve"), **settings: str) -> Iterator[Running]:
+    """Run `speaches serve`, or another module that serves, on a free port with these settings."""
     environ = {**os.environ, "UVICORN_PORT": "0", "LOG_LEVEL": "error", **settings}
     process = subprocess.Popen(
-        [sys.executable, "-m", "speaches", "serve"],
+        [sys.executable, *command],
         env=environ,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

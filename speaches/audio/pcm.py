@@ -14,8 +14,8 @@ FULL_SCALE = 32767
 
 def to_pcm16(samples: Samples) -> bytes:
     """s16le bytes."""
-    # Clip first: int16 conversion wraps, and one loud sample would become a click. NaN, which a broken model may give, is silence.
-    return (np.nan_to_num(samples).clip(-1.0, 1.0) * FULL_SCALE).astype("<i2").tobytes()
+    # Clip first: int16 conversion wraps, and one loud sample would become a click. NaN and infinity, of a broken model, are silence.
+    return (np.nan_to_num(samples, posinf=0.0, neginf=0.0).clip(-1.0, 1.0) * FULL_SCALE).astype("<i2").tobytes()
 
 
 def from_pcm16(pcm: bytes) -> Samples:
