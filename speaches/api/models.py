@@ -20,31 +20,25 @@ router = APIRouter(tags=["Models"])
 @router.get("/v1/models")
 async def list_models(request: Request, task: Task | None = None) -> dict[str, Any]:
     """The models on this server, and the aliases that lead to one."""
-    return {"object": "list", "data": [_model(name, model) for name, model in await _listed(server_of(request), task)]}
+    return {
+        "object": "list",
+        "data": [_model(name, model) for name, model in await listed_models(server_of(request), task)],
+    }
 
 
 @router.get("/v1/audio/models")
 async def list_audio_models(request: Request) -> dict[str, Any]:
     """The same, as Open WebUI asks for it."""
-    listed = await _listed(server_of(request), None)
+    listed = await listed_models(server_of(request), None)
     return {
         "object": "list",
         "models": [_model(name, model) for name, model in listed if model.task in (Task.STT, Task.TTS)],
     }
 
 
-@router.get("/v1/audio/voices")
-async def list_voices(request: Request, model: str | None = None) -> dict[str, Any]:
-    """The voices of all models on this server, or of one."""
-    server = server_of(request)
-    models = [await _found(server, model)] if model else [m for _, m in await _listed(server, Task.TTS)]
-    unique = {one.id: one for one in models}.values()
-    return {"object": "list", "voices": [_voice(voice) | {"model": one.id} for one in unique for voice in one.voices]}
-
-
 @router.get("/v1/models/{model_id:path}")
 async def get_model(request: Request, model_id: str) -> dict[str, Any]:
-    return _model(model_id, await _found(server_of(request), model_id))
+    return _model(model_id, await found_model(server_of(request), model_id))
 
 
 @router.post("/v1/models/{model_id:path}")
@@ -61,7 +55,7 @@ async def pull_model(request: Request, model_id: str) -> Response:
 async def delete_model(request: Request, model_id: str) -> dict[str, Any]:
     """Delete a model from disk. 409 while it is in use."""
     server = server_of(request)
-    model = await _found(server, model_id)
+    model = await found_model(server, model_id)
     await server.models.delete(model)
     return {"id": model.id, "object": "model", "deleted": True, "detail": f"Model '{model.id}' deleted"}
 
@@ -98,7 +92,7 @@ async def list_loaded(request: Request) -> dict[str, Any]:
 async def load_model(request: Request, model_id: str) -> JSONResponse:
     """Load a model into memory. It goes again after its idle time."""
     server = server_of(request)
-    model = await _found(server, model_id)
+    model = await found_model(server, model_id)
     if server.models.pool.is_loaded(model.id):
         raise Conflict(f"Model '{model.id}' already loaded.", param="model")
     await until_gone(request, _load(server, model))
@@ -118,11 +112,13 @@ async def _load(server: Server, model: Model) -> bool:
         return True
 
 
-async def _listed(server: Server, task: Task | None) -> list[tuple[str, Model]]:
+async def listed_models(server: Server, task: Task | None) -> list[tuple[str, Model]]:
+    """What is on disk by id, then the aliases; of one task, or all."""
     return [(name, model) for name, model in await server.models.listed() if task in (None, model.task)]
 
 
-async def _found(server: Server, model_id: str) -> Model:
+async def found_model(server: Server, model_id: str) -> Model:
+    """The model on disk that a name or alias means. Raises UnknownModel."""
     model = await server.models.find(model_id)
     if model is None:
         raise UnknownModel(

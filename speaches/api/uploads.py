@@ -58,13 +58,18 @@ async def read_upload(request: Request, kind: type[P], threads: Threads) -> Uplo
     )
 
 
-async def _read_form(request: Request, kind: type[P]) -> Upload[P]:
+async def read_form(request: Request) -> FormData:
+    """Read a form. Close it when its files have been read."""
     try:
-        form = await request.form(max_files=MAX_FILES, max_fields=MAX_FIELDS)
+        return await request.form(max_files=MAX_FILES, max_fields=MAX_FIELDS)
     except HTTPException as error:
         raise InvalidRequest(f"The form can't be read: {error.detail}", code="invalid_form") from None
     except UnicodeError as error:  # a charset that is none
         raise InvalidRequest(f"The form can't be read: {error}.", code="invalid_form") from None
+
+
+async def _read_form(request: Request, kind: type[P]) -> Upload[P]:
+    form = await read_form(request)
     file = form.get("file")
     try:
         for _, other in form.multi_items():
