@@ -97,15 +97,16 @@ def _listening(library: Any) -> list[tuple[int, float]]:
 
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
     from speaches.engines import espeak
+    from speaches.engines.espeak_library import library as loaded
 
-    library = espeak._library()
+    library = loaded()
     for line in requests:
         text, voice, words_per_minute = json.loads(line)
         language, plus, variant = voice.partition("+")
         _, file = espeak._files()[language]
         if not os.fork():
             starts = _listening(library)
-            pcm = library.speak(text, f"{file}{plus}{variant}", words_per_minute)
+            pcm = library.speak(text, f"{file}{plus}{variant}", words_per_minute).pcm
             answers.write(json.dumps([len(pcm), starts]).encode() + b"\n" + pcm)
             answers.flush()
             os._exit(0)

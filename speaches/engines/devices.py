@@ -34,8 +34,10 @@ def cores(quota: Path = CGROUP_QUOTA) -> int:
     return allowed if limit == "max" else max(1, min(allowed, math.ceil(int(limit) / int(period))))
 
 
-def onnx_session(path: Path, device: Device, *, threads: int | None = None) -> onnxruntime.InferenceSession:
-    """Load an ONNX model with explicit providers.
+def onnx_session(
+    path: Path, device: Device, *, threads: int | None = None, content: bytes | None = None
+) -> onnxruntime.InferenceSession:
+    """Load an ONNX model with explicit providers: the file, or its content where that was changed.
 
     `auto` takes CUDA where the build has it and it works, else the CPU, and says so: onnxruntime-gpu lists CUDA even when cuDNN is
     missing, and then runs on the CPU without a word. Left to itself it would also try TensorRT first.
@@ -54,13 +56,13 @@ def onnx_session(path: Path, device: Device, *, threads: int | None = None) -> o
             "TTS_INFERENCE_DEVICE is cuda, but this onnxruntime has no CUDA (see the extra `gpu`): using the CPU."
         )
     if device != "cpu" and cuda:
-        session = _cuda_session(onnxruntime, path, options)
+        session = _cuda_session(onnxruntime, path, options, content)
         if session is not None:
             return session
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(content or str(path), options, providers=["CPUExecutionProvider"])
 
 
-def _cuda_session(runtime: Any, path: Path, options: Any) -> Any:
+def _cuda_session(runtime: Any, path: Path, options: Any, content: bytes | None) -> Any:
     """A session that really is on CUDA, or None."""
     # EXHAUSTIVE, the default, searches anew for each length of text: on an H200 148 ms
     # instead of 17 ms a sentence (measured by sglang-omni, its pull request 2176).
@@ -71,7 +73,7 @@ def _cuda_session(runtime: Any, path: Path, options: Any) -> Any:
     try:
         if hasattr(runtime, "preload_dlls"):
             runtime.preload_dlls()
-        session = runtime.InferenceSession(str(path), options, providers=[cuda, "CPUExecutionProvider"])
+        session = runtime.InferenceSession(content or str(path), options, providers=[cuda, "CPUExecutionProvider"])
     except Exception as error:
         logger.warning("CUDA is there but unusable for %s (%s): using the CPU.", path.name, error)
         return None

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 VAD_MODEL = "silero_vad_v6"
+# What voice models say as they are loaded. Memory is taken, and convolutions on a GPU are chosen, for each length of text.
+FIRST_WORDS = (
+    "Hello.",
+    "The quick brown fox jumps over the lazy dog.",
+    "A voice that has spoken once speaks sooner the second time: so here is a sentence that is long enough for most of those to come,"
+    " with a clause or two, some numbers such as 1, 2 and 3, and an end.",
+)
 BATCH_DELAY = 0.005  # seconds; a batch on a GPU takes ten times as long
 
 
@@ -181,7 +188,7 @@ def _recognition(engine: SpeechToText, settings: Settings, name: str) -> Schedul
 
 
 async def _warm_up(loaded: Loaded) -> None:
-    """One inference, so that the first request does not pay for what the libraries put off."""
+    """An inference or a few, so that the first request does not pay for what the libraries put off."""
     import numpy as np
 
     from speaches.engines.base import SAMPLE_RATE, DecodeOptions, Piece, Window
@@ -191,7 +198,9 @@ async def _warm_up(loaded: Loaded) -> None:
         return
     async with scheduler.admit() as request:
         if loaded.model.task == Task.TTS:
-            await request.submit(Piece("Hello.", engine.voices()[0].id))
+            voice = engine.voices()[0].id
+            for text in FIRST_WORDS:
+                await request.submit(Piece(text, voice))
         else:
             silence = np.zeros(SAMPLE_RATE, np.float32)
             await request.submit(Window(silence, DecodeOptions(language=engine.languages[0])))

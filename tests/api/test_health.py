@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from speaches.app import create_app
+from speaches.models.models import FIRST_WORDS
 from speaches.settings import Settings
 from tests.api.conftest import MakeApp
 from tests.api.serving import Serving, form, samples, serving
@@ -47,7 +48,8 @@ async def test_alive_but_not_ready_while_models_preload(make_app: MakeApp, engin
         await preloaded(server)
         assert await statuses(client, *STATES) == [200, 200, 200, 200]
         assert (await client.get("/api/ps")).json()["models"] == [VOICE_ID, RECOGNISER_ID]
-        assert len(engines.voice.pieces) == len(engines.recogniser.calls) == 1
+        assert [piece.text for piece in engines.voice.pieces] == list(FIRST_WORDS)
+        assert len(engines.recogniser.calls) == 1
 
 
 async def preloaded(server: Serving) -> None:
@@ -132,9 +134,11 @@ async def test_metrics_of_routes_models_and_audio(make_app: MakeApp, engines: Fa
 
 
 DOCUMENTED = {
-    "/v1/audio/speech": {"post"}, "/v1/audio/transcriptions": {"post"}, "/v1/audio/translations": {"post"},
+    "/v1/audio/speech": {"post"}, "/v1/audio/speech/captions": {"post"},
+    "/v1/audio/transcriptions": {"post"}, "/v1/audio/translations": {"post"},
     "/v1/audio/speech/timestamps": {"post"}, "/v1/models": {"get"}, "/v1/models/{model_id}": {"get", "post", "delete"},
-    "/v1/audio/models": {"get"}, "/v1/audio/voices": {"get"}, "/v1/registry": {"get"}, "/api/ps": {"get"},
+    "/v1/audio/models": {"get"}, "/v1/audio/voices": {"get", "post"}, "/v1/audio/voices/{voice_id}": {"get", "delete"},
+    "/v1/audio/voices/{voice_id}/preview": {"get"}, "/v1/registry": {"get"}, "/api/ps": {"get"},
     "/api/ps/{model_id}": {"post", "delete"},
     "/health": {"get"}, "/readyz": {"get"}, "/ping": {"get"}, "/metrics": {"get"}, "/selftest": {"get"},
 }  # fmt: skip

@@ -57,7 +57,7 @@ def test_cuda_that_is_there_but_broken_is_a_warning_and_the_cpu(
     monkeypatch.setattr(
         "onnxruntime.get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
     )
-    monkeypatch.setattr(devices, "_cuda_session", lambda runtime, path, options: real(BrokenRuntime, path, options))
+    monkeypatch.setattr(devices, "_cuda_session", lambda runtime, *rest: real(BrokenRuntime, *rest))
     with caplog.at_level(logging.WARNING):
         session = onnx_session(folder / "kokoro-synth" / "model.onnx", "auto")
     assert session.get_providers() == ["CPUExecutionProvider"]
