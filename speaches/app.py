@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
 import speaches
-from speaches.api import activity, chat, health, models, speech, transcriptions
+from speaches.api import activity, captions, chat, health, models, speech, transcriptions, voices
 from speaches.api.middleware import Answers, ClientGone, Edge, Gate
 from speaches.api.state import Server
 from speaches.api.validation import invalid, shortened
@@ -32,7 +32,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-ROUTERS = (transcriptions.router, speech.router, chat.router, activity.router, models.router, health.router)
+ROUTERS = (
+    transcriptions.router,
+    speech.router,
+    captions.router,
+    chat.router,
+    activity.router,
+    voices.router,
+    models.router,
+    health.router,
+)
 
 
 def create_app(settings: Settings, kinds: Sequence[EngineKind] = KINDS) -> FastAPI:
@@ -71,7 +80,8 @@ def _import_audio() -> None:
     import speaches.audio.decode
     import speaches.audio.encode
     import speaches.audio.resample
-    import speaches.audio.stretch  # noqa: F401
+    import speaches.audio.stretch
+    import speaches.speech.speak  # noqa: F401
 
 
 def _middleware(server: Server) -> list[Middleware]:

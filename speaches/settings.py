@@ -47,9 +47,18 @@ def _aliases(value: Any) -> Any:
         raise ValueError(f"neither a JSON object nor a readable file: {error}") from error
 
 
+def _voice_aliases(value: Any) -> Any:
+    """The same, in which a name may lead to one voice or to several that are tried in order."""
+    value = _aliases(value)
+    if not isinstance(value, dict):
+        return value
+    return {name: [voices] if isinstance(voices, str) else voices for name, voices in value.items()}
+
+
 Names = Annotated[list[str], NoDecode, BeforeValidator(_list)]
 Paths = Annotated[list[Path], NoDecode, BeforeValidator(_paths)]
 Aliases = Annotated[dict[str, str], NoDecode, BeforeValidator(_aliases)]
+VoiceAliases = Annotated[dict[str, list[str]], NoDecode, BeforeValidator(_voice_aliases)]
 Device = Literal["auto", "cpu", "cuda"]
 Seconds = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -91,6 +100,10 @@ class Settings(BaseSettings):
     """Folders laid out as <owner>/<name>/files, `:`-separated, looked through before the Hugging Face cache."""
     model_aliases: Aliases = {}
     """Other names for models: a JSON object, or the path of one. Wins over the built-in aliases."""
+    voice_aliases: VoiceAliases = {}
+    """Other names for voices: a JSON object, or the path of one; a name may lead to a list, of which the first that a model has counts."""
+    voices_dir: Path | None = None
+    """Folder for the voices that users keep; `speaches/voices` in the user's data folder (XDG_DATA_HOME) unless set."""
     preload_models: Names = []
     """Models to download if need be, load and warm up before the server says that it is ready."""
     auto_download: bool = True
@@ -125,6 +138,8 @@ class Settings(BaseSettings):
     """`auto` lets Whisper's encoder see only as much of a short recording as there is: 2 to 4 times faster, checked by a quality gate."""
     tts_inference_device: Device = "auto"
     """Where Kokoro and Piper run."""
+    speech_cache_bytes: Annotated[int, Field(ge=0)] = 0
+    """Memory for speech that was made before, so that the same request is answered at once; 0 keeps none."""
 
     # Voice chat
     chat_completion_base_url: str | None = None

@@ -37,13 +37,14 @@ def tiny_models() -> Path:
 
 @pytest.fixture
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """An environment without settings, in which the hub cache is empty and the hub can't be reached."""
+    """An environment without settings, in which the hub cache is empty, the hub can't be reached and no voices are kept."""
     for name in [*Settings.model_fields, *OLD_NAMES]:
         monkeypatch.delenv(name.upper(), raising=False)
         monkeypatch.delenv(name, raising=False)
     # Not HF_HUB_OFFLINE: huggingface-hub keeps that for the whole process, and other tests have a hub on loopback.
     monkeypatch.setenv("HF_ENDPOINT", NO_HUB)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     return monkeypatch
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,6 +27,8 @@ from speaches.engines.base import (
     Hypothesis,
     Piece,
     Segment,
+    SpokenPhoneme,
+    SpokenWord,
     Task,
     Utterance,
     Voice,
@@ -156,6 +158,8 @@ class FakeVoice:
     pause: float = 0.0
     names: tuple[str, ...] = ("ada", "max")
     languages: Sequence[str] = ("en-US",)
+    guesses: bool = False
+    """Whether it says that the times of its words are guessed."""
     pieces: list[Piece] = field(default_factory=list)
     """What it was asked to speak."""
     gate: Gate = field(default_factory=Gate)
@@ -174,10 +178,19 @@ class FakeVoice:
         with self.gate:
             if self.error is not None:
                 raise self.error
-            return Utterance(tone(440, len(piece.text.split()) * 0.1 / piece.speed, self.sample_rate))
+            samples = tone(440, len(piece.text.split()) * 0.1 / piece.speed, self.sample_rate)
+            return Utterance(samples, tuple(_said(piece)) if piece.timed else (), self.guesses)
 
     def close(self) -> None:
         self.closed = True
+
+
+def _said(piece: Piece) -> Iterator[SpokenWord]:
+    """The words, each with a single phoneme, its first letter."""
+    step = 0.1 / piece.speed
+    for number, word in enumerate(piece.text.split()):
+        start, end = number * step, (number + 1) * step
+        yield SpokenWord(word, start, end, (SpokenPhoneme(word[0].lower(), start, end),))
 
 
 @dataclass

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
+from speaches.api.captions import CaptionsRequest
+from speaches.api.speech import SpeechRequest
+from speaches.app import create_app
 from speaches.models.aliases import BUILT_IN
 from speaches.settings import OLD_NAMES, Settings
-from speaches.speech.voices import OPENAI_VOICES
 from tests.deploy import dockerfile
 from tests.deploy.hub import POOLS, is_known
 
@@ -79,7 +81,25 @@ def test_the_aliases_are_documented() -> None:
         name: target.strip("`") for names, target in rows(CONFIGURATION, 2) for name in re.findall(r"`([^`]+)`", names)
     }
     assert documented.items() >= BUILT_IN.items()
-    assert documented.items() >= {voice: kokoro for voice, (kokoro, _) in OPENAI_VOICES.items()}.items()
+
+
+# --- docs/api.md ---
+
+
+def test_every_route_is_on_the_page_of_the_api_and_nothing_else() -> None:
+    paths = create_app(Settings()).openapi()["paths"]
+    there = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    page = (ROOT / "docs/api.md").read_text()
+    named = re.findall(r"^\| `([A-Z]+ /\S*)` \|", page, re.MULTILINE)
+    assert sorted(named) == sorted(there)
+
+
+@pytest.mark.parametrize("kind", [SpeechRequest, CaptionsRequest])
+def test_every_parameter_of_speech_is_on_the_page_of_the_api(kind: type[BaseModel]) -> None:
+    page = (ROOT / "docs/api.md").read_text()
+    documented = {name for row in rows(page, 3) for name in re.findall(r"`(\w+)`", row[0])}
+    assert kind.model_fields.keys() - documented == set()
+    assert documented - {"parameter"} == SpeechRequest.model_fields.keys() | CaptionsRequest.model_fields.keys()
 
 
 # --- Links ---
@@ -93,7 +113,7 @@ def anchors(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page: Path) -> None:
-    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.DOTALL)
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
         if re.match(r"[a-z]+:", link):
             continue

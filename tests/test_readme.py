@@ -26,6 +26,7 @@ import pytest
 import soundfile
 
 from tests import recordings
+from tests.audio.files import decode
 from tests.worker.helpers import eventually, free_port
 
 ROOT = Path(__file__).parent.parent
@@ -37,6 +38,7 @@ ALIASES = {
     "Systran/faster-distil-whisper-small.en": WHISPER,
     "whisper-1": WHISPER,
     "tts-1": KOKORO,
+    "speaches-ai/piper-en_US-libritts_r-medium": "speaches-test/piper-en_US-synth_pair-medium",
 }
 """The README's models, with the tiny ones in their place."""
 PLACEHOLDER_URL = "https_url_to_your_public_audio_file.wav"
@@ -90,6 +92,7 @@ def running(command: list[str], folder: Path, ready: str, **environment: str) ->
         "MODEL_ALIASES": json.dumps(ALIASES),
         "HF_ENDPOINT": "http://127.0.0.1:9",
         "HF_HUB_CACHE": str(folder / "hub"),
+        "XDG_DATA_HOME": str(folder / "data"),
         **environment,
     }
     with (folder / "log").open("w+") as log:
@@ -205,7 +208,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
 def curl(command: str, folder: Path) -> bytes:
     """Do what a curl command of the README would: not every machine has curl."""
     words = iter(shlex.split(command.replace("\\\n", " "))[1:])
-    url, headers, data, out = "", {}, None, None
+    url, headers, data, out, method = "", {}, None, None, None
     fields: dict[str, str] = {}
     files: dict[str, bytes] = {}
     for word in words:
@@ -220,12 +223,15 @@ def curl(command: str, folder: Path) -> bytes:
                 files[name] = (folder / value[1:]).read_bytes()
             else:
                 fields[name] = value
+        elif word == "-X":
+            method = next(words)
         elif word == "-o":
             out = folder / next(words)
         else:
             url = word
-    body = {"content": data} if data is not None else {"data": fields, "files": files}
-    answer = httpx.post(url, headers=headers, timeout=60, **body).raise_for_status().content
+    body: dict[str, Any] = {"content": data} if data is not None else {"data": fields, "files": files}
+    method = method or ("POST" if data is not None or fields or files else "GET")
+    answer = httpx.request(method, url, headers=headers, timeout=60, **body).raise_for_status().content
     if out is not None:
         out.write_bytes(answer)
     return answer
@@ -250,6 +256,45 @@ def test_the_examples_of_the_transcription_page_work(served: tuple[str, Path]) -
     assert subtitles.startswith("1\n00:00:00,") and SENTENCE in subtitles
     assert "transcript.text.delta" in events and "transcript.text.done" in events
     assert json.loads(english)["text"]  # the tiny model has only learnt to translate from other languages
+
+
+def test_the_examples_of_the_page_of_voices_work(served: tuple[str, Path]) -> None:
+    address, folder = served
+    page = (ROOT / "docs" / "voices.md").read_text()
+    commands = "\n".join(blocks("bash", page)).replace("http://localhost:8000", address).strip().split("\n\n")
+    women, american, _, *_, kept, _, gone = [curl(command, folder) for command in commands]
+    assert "af_heart" in {voice["id"] for voice in json.loads(women)["voices"]}
+    assert json.loads(american)["model"] == "speaches/espeak-ng"
+    assert json.loads(kept)["name"] == "narrator"
+    assert json.loads(gone)["deleted"]
+    (example,) = blocks("python", page)
+    script = example.replace("http://localhost:8000", address)
+    ran = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    for name in ("preview", "mix", "speaker", "german", "story", "storyteller"):
+        samples, rate = soundfile.read(folder / f"{name}.mp3")
+        assert 0.3 < len(samples) / rate < 10, name
+
+
+def test_the_examples_of_the_api_page_work(served: tuple[str, Path]) -> None:
+    address, folder = served
+    page = (ROOT / "docs" / "api.md").read_text().replace("http://localhost:8000", address)
+    speech, captions = blocks("bash", page)
+    *files, events = [curl(command, folder).decode("latin-1") for command in speech.strip().split("\n\n")]
+    assert len(files) == 4
+    for name, kind in (("hello.mp3", "MP3"), ("fast.wav", "WAV"), ("guten-tag.opus", "OGG"), ("pauses.flac", "FLAC")):
+        assert soundfile.info(folder / name).format == kind
+        assert 0.3 < len(decode((folder / name).read_bytes())) / 16_000 < 10, name  # a stream does not tell its length
+    assert "speech.audio.delta" in events and "speech.audio.done" in events
+    timed, subtitles = [curl(command, folder).decode() for command in captions.strip().split("\n\n")]
+    words = json.loads(timed)["words"]
+    assert [word["word"] for word in words] == ["Hello", "there.", "How", "are", "you?"]
+    assert all("phonemes" in word for word in words)
+    assert subtitles.startswith("WEBVTT\n\n00:00:00.") and "How are you?" in subtitles
+    (example,) = blocks("python", page)
+    ran = subprocess.run([sys.executable, "-c", example], cwd=folder, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    assert [line.split()[1] for line in ran.stdout.splitlines()] == ["Hello", "there.", "How", "are", "you?"]
 
 
 def test_the_python_example_of_the_readme_works(served: tuple[str, Path]) -> None:

@@ -99,6 +99,15 @@ def test_aliases_are_the_path_of_one(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert settings(monkeypatch, MODEL_ALIASES=str(file)).model_aliases == {"whisper-1": "a/b"}
 
 
+def test_a_name_for_voices_leads_to_one_or_to_several(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    written = '{"nova": "af_bella", "narrator": ["af_heart(2)+bm_george", "en-gb"]}'
+    wanted = {"nova": ["af_bella"], "narrator": ["af_heart(2)+bm_george", "en-gb"]}
+    assert settings(monkeypatch, VOICE_ALIASES=written).voice_aliases == wanted
+    file = tmp_path / "voices.json"
+    file.write_text(written)
+    assert settings(monkeypatch, VOICE_ALIASES=str(file)).voice_aliases == wanted
+
+
 # --- Old names ---
 
 
@@ -159,6 +168,10 @@ def test_without_old_names_nothing_is_warned_of(caplog: pytest.LogCaptureFixture
         ("MODEL_ALIASES", '{"a": '),
         ("MODEL_ALIASES", "/nowhere/aliases.json"),
         ("MODEL_ALIASES", '{"a": 1}'),
+        ("VOICE_ALIASES", '{"a": 1}'),
+        ("VOICE_ALIASES", '{"a": ["b", 1]}'),
+        ("VOICE_ALIASES", '["a"]'),
+        ("VOICE_ALIASES", "/nowhere/aliases.json"),
         ("WHISPER__TTL", "soon"),
     ],
 )

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.responses import Response
@@ -86,22 +86,30 @@ def sse(event: Mapping[str, Any]) -> bytes:
     return f"data: {json.dumps(event)}\n\n".encode()
 
 
-async def sse_events(events: AsyncGenerator[Mapping[str, Any], None], request_id: str) -> AsyncGenerator[bytes, None]:
-    """Events as server-sent events. A failure after the first one becomes an error event, and the end."""
+def json_line(event: Mapping[str, Any]) -> bytes:
+    return f"{json.dumps(event)}\n".encode()
+
+
+async def sse_events(
+    events: AsyncGenerator[Mapping[str, Any], None],
+    request_id: str,
+    written: Callable[[Mapping[str, Any]], bytes] = sse,
+) -> AsyncGenerator[bytes, None]:
+    """Events as server-sent events, or as `written` writes them. A failure after the first one becomes an error event, and the end."""
     begun = False
     async with contextlib.aclosing(events):
         try:
             async for event in events:
-                yield sse(event)
+                yield written(event)
                 begun = True
         except (asyncio.CancelledError, GeneratorExit):
             raise
         except SpeachesError as error:
             if not begun:
                 raise
-            yield sse(error.as_openai())
+            yield written(error.as_openai())
         except Exception:
             if not begun:
                 raise
             logger.exception("Request %s failed while streaming.", request_id)
-            yield sse(internal_error(request_id))
+            yield written(internal_error(request_id))

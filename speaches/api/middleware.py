@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
-TEXT_PATH = "/v1/audio/speech"  # takes a text, which is read as a whole; all else takes files
+# They take a text, which is read as a whole; all else takes files.
+TEXT_PATHS = ("/v1/audio/speech", "/v1/audio/speech/captions")
 LONGEST_PATH = 200  # characters of a path in the log
 MOST_IN_MEMORY = 256 * 1024**2  # bytes of a body that is not a form: three hours of mp3 in base64
 
@@ -167,7 +168,7 @@ class Gate:
         # A form's file goes to disk as it comes; anything else is held in memory.
         is_form = headers.get("content-type", "").lower().startswith("multipart/form-data")
         in_memory = self._upload_limit if is_form else min(self._upload_limit, MOST_IN_MEMORY)
-        limit = self._json_limit if path == TEXT_PATH else in_memory
+        limit = self._json_limit if path in TEXT_PATHS else in_memory
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > limit:
             raise _too_large(limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from speaches.chat.history import SpokenHistory
 from speaches.chat.llm import Llm
 from speaches.concurrency import Threads
 from speaches.models.models import Models
+from speaches.speech.cache import SpeechCache
+from speaches.speech.presets import Presets, default_folder
 
 if TYPE_CHECKING:
     from speaches.audio.decode import AudioLimits
@@ -36,6 +39,8 @@ class Server:
         self.models = Models(settings, kinds, self.threads)
         self.llm = Llm(settings)
         self.spoken = SpokenHistory()
+        self.speech_cache = SpeechCache(settings.speech_cache_bytes)
+        self.presets = Presets(settings.voices_dir or default_folder(os.environ))
         self.ready = not settings.preload_models
         """False while models preload."""
 

@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from speaches.audio.encode import SPEECH_RATE, encode, streaming_encoder
+from speaches.audio.encode import SPEECH_RATE, streaming_encoder, whole_encoder
 from speaches.engines.base import Piece, SpokenWord, TextToSpeech, Utterance, Voice
 from speaches.text.markup import Part, Pause
-from speaches.text.sentences import pieces
+from speaches.text.sentences import LONGEST, pieces
 
 if TYPE_CHECKING:
     from speaches.audio.resample import Resampler
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Work: TypeAlias = tuple[str, asyncio.Future[Utterance]] | Pause
 
 RUN_AHEAD = 2  # pieces that are spoken before the reader has taken the one before
+# Encoded ahead of the rest of the first piece: a long clause takes an mp3 encoder tens of milliseconds.
+HEAD_SECONDS = 0.2
 SILENCE_SECONDS = 0.1  # what is heard of a text in which there is nothing to say, such as "..."
 
 
@@ -185,14 +187,20 @@ async def encoded(answer: AsyncGenerator[Spoken], options: SpeakOptions, threads
     """Encode an answer as it comes. Never empty, and never an empty item."""
     import numpy as np
 
-    encoder = await threads.run(streaming_encoder, options.response_format, options.sample_rate)
+    # While the first piece is spoken: FLAC's takes 4 ms.
+    making = asyncio.create_task(threads.run(streaming_encoder, options.response_format, options.sample_rate))
+    head = round(HEAD_SECONDS * options.sample_rate)
     heard = 0
     try:
         async with contextlib.aclosing(answer):
             async for spoken in answer:
+                blocks = (spoken.samples,) if heard else (spoken.samples[:head], spoken.samples[head:])
                 heard += len(spoken.samples)
-                if data := await threads.run(encoder.push, spoken.samples):
-                    yield data
+                encoder = await asyncio.shield(making)
+                for block in blocks:
+                    if data := await threads.run(encoder.push, block):
+                        yield data
+        encoder = await asyncio.shield(making)
         if not heard:
             silence = np.zeros(round(SILENCE_SECONDS * options.sample_rate), np.float32)
             if data := await threads.run(encoder.push, silence):
@@ -200,23 +208,31 @@ async def encoded(answer: AsyncGenerator[Spoken], options: SpeakOptions, threads
         if data := await threads.run(encoder.finish):
             yield data
     finally:
-        await threads.run(encoder.close)
+        await threads.run((await making).close)
 
 
 async def encoded_whole(answer: AsyncGenerator[Spoken], options: SpeakOptions, threads: Threads) -> bytes:
     """Encode all of it, with true lengths in its headers."""
     import numpy as np
 
-    async with contextlib.aclosing(answer):
-        parts = [spoken.samples async for spoken in answer]
-    whole = np.concatenate(parts) if parts else np.empty(0, np.float32)
-    if not len(whole):
-        whole = np.zeros(round(SILENCE_SECONDS * options.sample_rate), np.float32)
-    return await threads.run(encode, options.response_format, options.sample_rate, whole)
+    encoder = await threads.run(whole_encoder, options.response_format, options.sample_rate)
+    heard = 0
+    try:
+        async with contextlib.aclosing(answer):
+            async for spoken in answer:
+                heard += len(spoken.samples)
+                await threads.run(encoder.push, spoken.samples)
+        if not heard:
+            await threads.run(encoder.push, np.zeros(round(SILENCE_SECONDS * options.sample_rate), np.float32))
+        return await threads.run(encoder.finish)
+    finally:
+        await threads.run(encoder.close)
 
 
 def is_short(text: str) -> bool:
     """Whether the speech of a text is one piece, so that nothing is gained by streaming it."""
+    if len(text) > 2 * LONGEST:  # all but certainly more, and looking for the end of a sentence could take long
+        return False
     found = pieces(text)
     next(found, None)
     return next(found, None) is None

@@ -273,6 +273,10 @@ def _adapted(path: str, body: dict[str, Any] | None, streaming: bool) -> dict[st
         body = {key: value for key, value in body.items() if key not in ("stream", "stream_options")}
         if body.get("stream_format") == "sse":
             del body["stream_format"]
+    if path.rstrip("/") == "/v1/audio/speech/captions":
+        body.pop(
+            "stream", None
+        )  # it has lines of JSON, or of text: as a whole they are one answer that a job can carry
     if path.rstrip("/") == "/v1/audio/speech":
         if body.get("response_format") is None:
             # What users of the worker were promised; over HTTP the default stays OpenAI's mp3.

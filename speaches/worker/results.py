@@ -123,7 +123,7 @@ def too_large(content_type: str, size: int, limit: int) -> ResultTooLarge:
     if media.bare(content_type).startswith("audio/"):
         advice = "Ask for response_format mp3 or opus, split the text"
     elif media.is_json(content_type) or media.is_text(content_type):
-        advice = "Ask for response_format json or text, split the file"
+        advice = "Ask for response_format json or text (mp3 or opus where it holds speech), split the file or the text"
     else:
         advice = "Ask for less"
     return ResultTooLarge(

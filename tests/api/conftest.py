@@ -31,6 +31,7 @@ def server_url(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> I
             environment.delenv(name.upper(), raising=False)
         environment.setenv("HF_ENDPOINT", NO_HUB)
         environment.setenv("HF_HUB_CACHE", str(tmp_path_factory.mktemp("hub")))
+        environment.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         app = create_app(
             Settings(
                 model_dirs=[tiny_models],

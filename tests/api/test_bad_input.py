@@ -10,9 +10,10 @@ import base64
 import json
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import httpx
 import pytest
 
 from speaches.audio.encode import encode
@@ -23,6 +24,7 @@ from tests.recordings import noise, silence, tone, wav
 
 SPEECH = "POST /v1/audio/speech"
 TRANSCRIPTIONS = "POST /v1/audio/transcriptions"
+CAPTIONS = "POST /v1/audio/speech/captions"
 ACTIVITY = "POST /v1/audio/speech/timestamps"
 CAPS = {"max_upload_bytes": 200_000, "max_audio_seconds": 5.0, "max_audio_channels": 2, "max_text_chars": 1000}
 SECOND = wav(tone(440, 1))
@@ -158,6 +160,8 @@ SPEECH_TABLE = [
     unspoken("speed 0", "speed", "0.25", speed=0),
     unspoken("speed 100", "speed", "4", speed=100),
     unspoken("speed fast", "speed", "number", speed="fast"),
+    unspoken("speed true", "speed", "number", speed=True),
+    unspoken("a list of speeds", "speed", "number", speed=[1.0]),
     unspoken("speed NaN", "speed", "nan", speed=float("nan")),
     unspoken("speed Infinity", "speed", "4", speed=float("inf")),
     unspoken("speed -Infinity", "speed", "0.25", speed=float("-inf")),
@@ -174,8 +178,26 @@ SPEECH_TABLE = [
     unspoken("sample_rate 7999", "sample_rate", "8000", sample_rate=7999),
     unspoken("sample_rate 48001", "sample_rate", "48000", sample_rate=48001),
     unspoken("sample_rate 8k", "sample_rate", "integer", sample_rate="8k"),
+    unspoken("sample_rate 0", "sample_rate", "8000", sample_rate=0),
+    unspoken("sample_rate true", "sample_rate", "number", sample_rate=True),
+    unspoken("half a sample", "sample_rate", "integer", sample_rate=24000.5),
     Row("sample_rate 1e400", send_json(SPEECH, b'{"input": "a", "sample_rate": 1e400}'), 400, "invalid_value", "sample_rate", "finite"),
     unspoken("opus at 44100 Hz", "sample_rate", "opus", sample_rate=44100, response_format="opus"),
+    unspoken("unknown language", "language", "en-US", language="tlh"),
+    unspoken("a language list", "language", "string", language=["en"]),
+    unspoken("unknown speaker", "speaker", "ada, max", speaker="bob"),
+    unspoken("a speaker too many", "speaker", "ada, max", speaker=99),
+    unspoken("a negative speaker", "speaker", "ada, max", speaker=-1),
+    unspoken("speaker true", "speaker", "number", speaker=True),
+    unspoken("a speaker object", "speaker", "number", speaker={"id": 1}),
+    unspoken("a pause of -1", "pause_seconds", "0", pause_seconds=-1),
+    unspoken("a pause of 11", "pause_seconds", "10", pause_seconds=11),
+    unspoken("a pause of NaN", "pause_seconds", "0", pause_seconds=float("nan")),
+    unspoken("a pause in words", "pause_seconds", "number", pause_seconds="long"),
+    unspoken("pause true", "pause_seconds", "number", pause_seconds=True),
+    unspoken("normalize perhaps", "normalize", "boolean", normalize="perhaps"),
+    unspoken("stream perhaps", "stream", "boolean", stream="perhaps"),
+    unspoken("instructions that are a number", "instructions", "string", instructions=7),
     Row("unknown model", say(model="no/such"), 404, "model_not_found", "model", "speaches models pull no/such"),
     Row("what is here instead", say(model="no/such"), 404, "model_not_found", "model", "fake/voice"),
     Row("unknown name", say(model="gpt-9"), 404, "model_not_found", "model", "alias"),
@@ -202,6 +224,54 @@ SPEECH_TABLE = [
 async def test_bad_requests_for_speech(make_app: MakeApp) -> None:
     async with serving(make_app(**CAPS)) as server:
         await check(server, SPEECH_TABLE)
+
+
+async def test_what_is_wrong_for_speech_is_wrong_for_captions(make_app: MakeApp) -> None:
+    table = [
+        replace(row, sent=replace(row.sent, head=CAPTIONS))
+        for row in SPEECH_TABLE
+        if row.sent.head == SPEECH and row.param != "stream_format"
+    ]
+    assert len(table) > 50
+    async with serving(make_app(**CAPS)) as server:
+        await check(server, table)
+
+
+def uncaptioned(what: str, param: str, word: str, **fields: Any) -> Row:
+    return Row(what, send_json(CAPTIONS, {"input": "Hello."} | fields), 400, "invalid_value", param, word)
+
+
+CAPTIONS_TABLE = [
+    uncaptioned("caption_format ass", "caption_format", "vtt", caption_format="ass"),
+    uncaptioned("caption_format 1", "caption_format", "srt", caption_format=1),
+    uncaptioned("granularity letter", "timestamp_granularities", "phoneme", timestamp_granularities=["letter"]),
+    uncaptioned("a granularity in a word", "timestamp_granularities", "phoneme", timestamp_granularities="words"),
+    uncaptioned("a granularity object", "timestamp_granularities", "list", timestamp_granularities={"word": True}),
+    uncaptioned("no room for a word", "max_cue_chars", "8", max_cue_chars=1),
+    uncaptioned("a cue of an hour", "max_cue_seconds", "60", max_cue_seconds=3600),
+    Row("GET captions", get("/v1/audio/speech/captions"), 405, "method_not_supported", None, "POST"),
+]
+
+
+async def test_bad_requests_for_captions(make_app: MakeApp) -> None:
+    async with serving(make_app(**CAPS)) as server:
+        await check(server, CAPTIONS_TABLE)
+
+
+@pytest.mark.parametrize(
+    "voice",
+    [
+        "af_heart(2)+nobody(1)", "nobody+af_heart", "af_heart(-1)+am_adam", "af_heart(0)+am_adam(0)", "af_heart(x)+am_adam",
+        "af_heart(1e400)+am_adam", "af_heart(nan)+am_adam", "af_heart(", "+", "af_heart+", "++af_heart", "af_heart(1", "(1)",
+        "+".join(["af_heart"] * 101), "af_heart(1)" * 50_000, "../af_heart", "af_heart\r\n+x", "\u202eaf_heart",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("path", ["/v1/audio/speech", "/v1/audio/speech/captions"])
+def test_a_mix_that_can_not_be(http: httpx.Client, path: str, voice: str) -> None:
+    answer = http.post(path, json={"input": "Hello.", "voice": voice})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"], error["code"]) == (400, "voice", "invalid_value"), error
+    assert len(error["message"]) < 1000
 
 
 async def test_arrays_of_any_depth_are_no_bug(make_app: MakeApp) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import itertools
 import json
 import wave
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,9 +25,11 @@ from openai.types.audio import (
 )
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
+from speaches.audio.encode import FORMATS
 from speaches.engines.base import Window
 from tests.api.conftest import KOKORO, WHISPER, MakeApp
 from tests.api.serving import Serving, serving, sse, threaded
+from tests.audio.files import decode
 from tests.fakes import PATIENCE, FakeEngines, FakeRecogniser
 from tests.recordings import Say, recording, silence, tone, wav
 
@@ -88,6 +92,78 @@ def test_a_streamed_wav_has_its_audio_right_after_a_header_of_unknown_length(cli
     answer = client.audio.speech.create(model="tts-1", voice="nova", input=SPEECH, response_format="wav").content
     assert answer[:4] + answer[8:16] + answer[36:40] == b"RIFFWAVEfmt data"
     assert answer[4:8] == answer[40:44] == b"\xff\xff\xff\xff"
+
+
+@pytest.mark.parametrize("name", ["mp3", "opus", "aac", "flac", "wav", "pcm"])
+def test_each_format_is_written_to_a_file_as_it_comes(client: openai.OpenAI, tmp_path: Path, name: Any) -> None:
+    file = tmp_path / f"speech.{name}"
+    asked: dict[str, Any] = {"model": "tts-1", "voice": "alloy", "input": SPEECH, "response_format": name}
+    with client.audio.speech.with_streaming_response.create(**asked) as answer:
+        assert answer.headers["content-type"] == FORMATS[name].content_type
+        answer.stream_to_file(file)
+    data = file.read_bytes()
+    seconds = len(data) / 48_000 if name == "pcm" else len(decode(data)) / 16_000
+    assert 3 < seconds < 12
+    file.unlink()
+    client.audio.speech.create(**asked).write_to_file(file)
+    assert file.stat().st_size == pytest.approx(len(data), rel=0.3)
+
+
+def test_bytes_come_one_by_one_where_a_client_wants_them_so(client: openai.OpenAI) -> None:
+    with client.audio.speech.with_streaming_response.create(
+        model="tts-1", voice="alloy", input="Hello.", response_format="wav"
+    ) as answer:
+        assert [len(part) for part in itertools.islice(answer.iter_bytes(1), 1000)] == [1] * 1000
+
+
+async def test_speech_for_an_async_client(server_url: str, tmp_path: Path) -> None:
+    async with openai.AsyncOpenAI(base_url=f"{server_url}/v1", api_key="none", max_retries=0) as client:
+        asked: dict[str, Any] = {"model": "tts-1", "voice": "onyx", "input": SPEECH}
+        async with client.audio.speech.with_streaming_response.create(**asked, response_format="pcm") as answer:
+            parts = [part async for part in answer.iter_bytes(1024)]
+        async with client.audio.speech.with_streaming_response.create(**asked) as answer:
+            await answer.stream_to_file(tmp_path / "speech.mp3")
+        whole = await client.audio.speech.create(**asked, response_format="wav", instructions="Whisper.")
+    assert len(b"".join(parts)) > 3 * 48_000
+    assert 3 < len(decode((tmp_path / "speech.mp3").read_bytes())) / 16_000 < 12
+    assert (await whole.aread())[:4] == b"RIFF"
+
+
+def test_events_by_their_lines_as_livekit_reads_them(client: openai.OpenAI) -> None:
+    audio, done = b"", None
+    with client.audio.speech.with_streaming_response.create(
+        model="tts-1", voice="ash", input=SPEECH, response_format="mp3", stream_format="sse", speed=1.0
+    ) as answer:
+        for line in answer.iter_lines():
+            if not line.startswith("data:"):
+                assert line == ""
+                continue
+            event = json.loads(line.removeprefix("data:").strip())
+            if event["type"] == "speech.audio.delta":
+                audio += base64.b64decode(event["audio"])
+            else:
+                done = event
+    assert done is not None and done["token_usage"] == done["usage"]
+    assert 3 < len(decode(audio)) / 16_000 < 12
+
+
+def test_a_preset_is_a_voice_for_the_sdk(client: openai.OpenAI, http: httpx.Client) -> None:
+    kept = http.post("/v1/audio/voices", json={"name": "narrator", "voice": "af_heart", "model": "tts-1", "speed": 4.0})
+    assert kept.status_code in (200, 201), kept.text
+    try:
+        plain = seconds_of(client, "af_heart")
+        # The tiny model's sounds have few lengths, so this is rough.
+        assert seconds_of(client, "narrator") < plain * 0.6
+        assert seconds_of(client, {"id": kept.json()["id"]}) < plain * 0.6
+        assert seconds_of(client, "narrator", speed=1.0) > plain * 0.8
+    finally:
+        http.delete(f"/v1/audio/voices/{kept.json()['id']}")
+
+
+def seconds_of(client: openai.OpenAI, voice: Any, **fields: Any) -> float:
+    """How long it takes to say it."""
+    answer = client.audio.speech.create(model="tts-1", voice=voice, input=SPEECH, response_format="pcm", **fields)
+    return len(answer.content) / 48_000
 
 
 def test_speech_as_server_sent_events(client: openai.OpenAI) -> None:

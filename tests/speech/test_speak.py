@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -257,6 +258,62 @@ async def test_leaving_a_stream_of_bytes_early_leaves_the_speech_too() -> None:
         spoken = len(engine.pieces)
         assert len(await speaker.samples("Next.")) > 0
         assert len(engine.pieces) <= spoken + 2
+
+
+@pytest.mark.parametrize("name", ["mp3", "opus", "aac", "flac", "wav"])
+async def test_a_long_first_clause_is_not_encoded_to_its_end_before_it_is_heard(name: str) -> None:
+    async with mouth(FakeVoice()) as speaker:
+        whole = [part async for part in speaker.parts("word " * 50, response_format=name)]
+    assert len(b"".join(whole)) > 8 * len(whole[0]) > 0
+
+
+async def test_a_whole_answer_is_encoded_as_it_is_spoken() -> None:
+    """What is held is its bytes, not its samples: those of this one would be 115 MB."""
+    engine = FakeVoice()
+    minute = Utterance(np.zeros(24_000 * 60, np.float32))
+    engine.synthesize = lambda piece: minute  # type: ignore[method-assign]
+    async with mouth(engine) as speaker:
+        options = speaker.options(response_format="flac")
+        await encoded_whole(speaker.blocks("One."), options, speaker.threads)  # what is imported counts once
+        tracemalloc.start()
+        whole = await encoded_whole(speaker.blocks("One. " * 20), options, speaker.threads)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert soundfile.info(io.BytesIO(whole)).duration == 20 * 60
+    assert most < 40_000_000
+
+
+# --- Words ---
+
+
+async def words_of(speaker: Mouth, text: str, **changes: Any) -> list[tuple[str, float, float]]:
+    """Each word, and when it begins and ends."""
+    blocks = speak(pieces(text), speaker.options(timed=True, **changes), speaker._model, speaker.threads)
+    return [(word.word, word.start, word.end) async for spoken in blocks for word in spoken.words]
+
+
+async def test_words_have_their_times_from_the_start_of_the_answer() -> None:
+    async with mouth(FakeVoice(pause=0.25)) as speaker:
+        words = await words_of(speaker, "One two. Three. [pause:1s] Four.")
+    # A pause that the text asks for comes on top of the one between sentences.
+    assert [word for word, _, _ in words] == ["One", "two.", "Three.", "Four."]
+    assert [start for _, start, _ in words] == pytest.approx([0.0, 0.1, 0.45, 1.8], abs=1e-6)
+    assert [end - start for _, start, end in words] == pytest.approx([0.1] * 4, abs=1e-6)
+
+
+@pytest.mark.parametrize("speed", [0.5, 1.0, 3.0])
+async def test_words_are_as_fast_as_the_speech(speed: float) -> None:
+    async with mouth(FakeVoice(pause=0.25, speeds=(0.8, 1.5))) as speaker:
+        words = await words_of(speaker, "One two. Three.", speed=speed)
+    assert [start * speed for _, start, _ in words] == pytest.approx([0.0, 0.1, 0.45], abs=0.001)
+
+
+async def test_words_come_with_the_piece_that_speaks_them_and_only_when_asked_for() -> None:
+    async with mouth(FakeVoice()) as speaker:
+        plain = [spoken async for spoken in speaker.blocks("One two. Three.")]
+        timed = [spoken async for spoken in speaker.blocks("One two. Three.", timed=True)]
+    assert all(spoken.words == () for spoken in plain)
+    assert [" ".join(word.word for word in spoken.words) for spoken in timed] == [spoken.text for spoken in timed]
 
 
 def test_a_text_of_one_piece_is_short() -> None:

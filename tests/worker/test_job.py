@@ -70,6 +70,12 @@ def test_speech_without_a_format_is_wav_and_comes_as_a_whole() -> None:
     assert read_job({"path": "/v1/chat/completions", "body": SPEECH}).body == SPEECH
 
 
+def test_captions_come_as_a_whole_even_where_answers_may_stream() -> None:
+    for streaming in (False, True):
+        job = {"path": "/v1/audio/speech/captions", "body": SPEECH | {"stream": True, "caption_format": "json"}}
+        assert read_job(job, streaming=streaming).body == SPEECH | {"caption_format": "json"}
+
+
 def test_the_wish_to_stream_is_dropped_unless_the_worker_streams() -> None:
     wish = {"stream": True, "stream_options": {"include_usage": True}, "stream_format": "sse"}
     assert read_job({"path": "/v1/chat/completions", "body": SPEECH | wish}).body == SPEECH

@@ -85,6 +85,17 @@ def test_text_to_speech_as_the_readme_shows_it(worker: Worker) -> None:
     assert base64.b64decode(output["audio_content"]).startswith(b"RIFF")
 
 
+def test_captions_arrive_as_the_server_made_them(worker: Worker) -> None:
+    body = {"model": KOKORO, "input": SENTENCE, "response_format": "wav", "stream": True}
+    path = "/v1/audio/speech/captions"
+    output = output_of(worker, {"path": path, "body": body})
+    assert output["content_type"] == "audio/wav"
+    assert seconds(base64.b64decode(output["audio"])) == pytest.approx(output["duration"], abs=0.001)
+    assert " ".join(word["word"] for word in output["words"]) == output["text"] == SENTENCE
+    subtitles = output_of(worker, {"path": path, "body": body | {"caption_format": "srt"}})
+    assert subtitles["text"].startswith("1\n00:00:00,") and SENTENCE in subtitles["text"]
+
+
 def test_speech_to_text_as_the_readme_shows_it(worker: Worker) -> None:
     async def file(request: web.Request) -> web.Response:
         return web.Response(body=recordings.wav(recordings.say(SENTENCE)), content_type="audio/wav")
