@@ -15,6 +15,7 @@ from starlette.responses import Response
 from speaches.api.answers import json_line, sse_events, streamed, until_gone
 from speaches.api.speech import Speaking, SpokenText, check, completed, deltas, rate_of, usage_of
 from speaches.api.state import Server, server_of
+from speaches.api.validation import Number, Whole
 from speaches.speech.captions import Captions, Subtitles, as_json
 from speaches.text.cues import CueOptions
 from speaches.text.subtitles import Cue, srt, vtt
@@ -39,8 +40,8 @@ class CaptionsRequest(SpokenText):
         ["word"], description="`phoneme` adds the phonemes of each word to `json`, where the model tells them."
     )
     stream: bool = Field(False, description="Lines of JSON, or cues, as they are spoken.")
-    max_cue_chars: int = Field(42, ge=8, le=200, description="Characters in a line of srt and vtt.")
-    max_cue_seconds: float = Field(7.0, ge=0.5, le=60, description="Seconds of a cue of srt and vtt.")
+    max_cue_chars: Whole = Field(42, ge=8, le=200, description="Characters in a line of srt and vtt.")
+    max_cue_seconds: Number = Field(7.0, ge=0.5, le=60, description="Seconds of a cue of srt and vtt.")
 
 
 @router.post(
@@ -156,4 +157,6 @@ def _is_streamed(asked: CaptionsRequest) -> bool:
 
     if asked.caption_format == "json":
         return asked.stream
-    return (asked.stream or "stream" not in asked.model_fields_set) and not is_short(asked.input)
+    return (asked.stream or "stream" not in asked.model_fields_set) and not is_short(
+        asked.input, asked.normalize, asked.language
+    )

@@ -110,14 +110,14 @@ async def _heard(server: Server, model: str | None, part: AudioPart) -> str:
 
 async def _speak(server: Server, model: str | None, message: dict[str, Any], how: SpokenAnswer) -> None:
     """Put the spoken answer into a message, in place of its text."""
-    from speaches.speech.speak import SpeakOptions, encoded_whole, speak
-    from speaches.text.sentences import pieces
+    from speaches.speech.speak import SpeakOptions, encoded_whole, parts_of, speak
 
     text: str = message["content"]
     async with server.models.use(model, Task.TTS) as loaded:
         voice = resolve(how.voice, loaded.engine, default=server.settings.default_voice)
         options = SpeakOptions(voice, response_format=how.response_format)
-        audio = await encoded_whole(speak(pieces(text), options, loaded, server.threads), options, server.threads)
+        async with contextlib.aclosing(parts_of(text, server.threads, language=voice.language)) as parts:
+            audio = await encoded_whole(speak(parts, options, loaded, server.threads), options, server.threads)
     audio_id, expires_at = server.spoken.add(text)
     data = (await server.threads.run(base64.b64encode, audio)).decode()
     message["content"] = None

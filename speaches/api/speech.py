@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from speaches.api.answers import sse_events, streamed, until_gone
 from speaches.api.state import Server, server_of
-from speaches.api.validation import Parameters
+from speaches.api.validation import LanguageTag, Number, Parameters, Whole
 from speaches.engines.base import Task
 from speaches.errors import InvalidRequest
 from speaches.speech.cache import Kept, key_of
@@ -35,13 +35,6 @@ def _name(value: Any) -> Any:
     return value["id"] if isinstance(value, dict) and isinstance(value.get("id"), str) else value
 
 
-def _no_switch(value: Any) -> Any:
-    """Python takes true for 1, which nobody means by it."""
-    if isinstance(value, bool):
-        raise ValueError("should be a number, not true or false")
-    return value
-
-
 def _speaker(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise ValueError("should be the name or the number of a speaker")
@@ -59,16 +52,16 @@ class SpokenText(Parameters):
     )
     instructions: str | None = Field(None, description="Accepted; no engine here can follow them.")
     response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
-    speed: Annotated[float, BeforeValidator(_no_switch)] = Field(1.0, ge=0.25, le=4.0)
-    sample_rate: Annotated[int | None, BeforeValidator(_no_switch)] = Field(
+    speed: Number = Field(1.0, ge=0.25, le=4.0)
+    sample_rate: Whole | None = Field(
         None,
         description="Hz, 8000 to 48000; by default what suits the format, for pcm 24000, which OpenAI's clients expect.",
     )
-    language: str | None = Field(None, description="BCP 47, to speak in another language than the voice's.")
+    language: LanguageTag | None = Field(None, description="BCP 47, to speak in another language than the voice's.")
     speaker: Annotated[str | int | None, BeforeValidator(_speaker)] = Field(
         None, description="The speaker, by name or number, of a voice that has several."
     )
-    pause_seconds: Annotated[float | None, BeforeValidator(_no_switch)] = Field(
+    pause_seconds: Number | None = Field(
         None, ge=0, le=LONGEST_PAUSE, description="Seconds of silence between sentences; by default the model's."
     )
     normalize: bool = Field(True, description="Speak Markdown, HTML, addresses and emoji as a person would read them.")
@@ -146,17 +139,15 @@ class Speaking:
     @contextlib.asynccontextmanager
     async def spoken(self) -> AsyncIterator[tuple[AsyncGenerator[Spoken], SpeakOptions, Model]]:
         """The speech as samples. Holds the model meanwhile; all that can be wrong is checked before it begins."""
-        from speaches.speech.speak import speak
-        from speaches.text.sentences import pieces
+        from speaches.speech.speak import parts_of, speak
 
         asked, threads = self._asked, self._server.threads
         async with contextlib.AsyncExitStack() as stack:
             model: Loaded = await stack.enter_async_context(self._server.models.use(asked.model, Task.TTS))
             options = self._options(model)
             language = options.language or options.voice.language
-            # In a thread: the next piece of a strange text may be long in coming.
-            found = (part for part in pieces(asked.input, normalise=asked.normalize, language=language))
-            parts = await stack.enter_async_context(contextlib.aclosing(threads.iterate(found)))
+            found = parts_of(asked.input, threads, normalise=asked.normalize, language=language)
+            parts = await stack.enter_async_context(contextlib.aclosing(found))
             answer = await stack.enter_async_context(contextlib.aclosing(speak(parts, options, model, threads)))
             yield self._counted(answer, options.sample_rate), options, model.model
 
@@ -206,7 +197,7 @@ class _Answer:
         asked = self._asked
         kept = await self._kept()
         headers = {"x-cache": "hit" if kept else "miss"} if self._cache.is_on else {}
-        if kept is None and (not asked.stream or is_short(asked.input)):
+        if kept is None and (not asked.stream or is_short(asked.input, asked.normalize, asked.language)):
             kept = await self._whole()
         if asked.stream_format == "sse":
             events = self._events(self._parts() if kept is None else _at_once(kept.data), kept)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError, model_validator
 
 from speaches.errors import InvalidRequest
 
@@ -38,6 +38,19 @@ def _well_formed(value: Any) -> Any:
         return value
     value = value.replace("\0", " ")
     return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _no_switch(value: Any) -> Any:
+    """Python takes true for 1, which nobody means by it."""
+    if isinstance(value, bool):
+        raise ValueError("should be a number, not true or false")
+    return value
+
+
+Number: TypeAlias = Annotated[float, BeforeValidator(_no_switch)]
+Whole: TypeAlias = Annotated[int, BeforeValidator(_no_switch)]
+LanguageTag: TypeAlias = Annotated[str, AfterValidator(lambda tag: tag.replace("_", "-"))]
+"""BCP 47; a POSIX locale's `de_DE` becomes `de-DE`."""
 
 
 def validated(kind: type[M], values: Mapping[str, Any]) -> M:

@@ -16,7 +16,7 @@ from speaches.api.models import found_model, listed_models
 from speaches.api.speech import SpeechRequest, create_speech
 from speaches.api.state import Server, server_of
 from speaches.api.uploads import form_values, read_form
-from speaches.api.validation import Parameters, json_object, shortened, validated
+from speaches.api.validation import LanguageTag, Number, Parameters, json_object, shortened, validated
 from speaches.engines.base import Task, TextToSpeech, Voice
 from speaches.errors import Conflict, InvalidRequest, NotFound
 from speaches.models.catalogue import Model
@@ -42,8 +42,8 @@ class VoiceForm(Parameters):
         None, description="`prompt`; samples can't be imitated here."
     )
     model: str | None = Field(None, description="The voice model; by default DEFAULT_TTS_MODEL.")
-    speed: float | None = Field(None, ge=0.25, le=4.0)
-    language: str | None = Field(None, description="BCP 47, to speak in another language than the voice's.")
+    speed: Number | None = Field(None, ge=0.25, le=4.0)
+    language: LanguageTag | None = Field(None, description="BCP 47, to speak in another language than the voice's.")
     instructions: str | None = Field(None, max_length=4096, description="Kept; no engine here can follow them.")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from speaches.errors import InvalidRequest
+from speaches.errors import InvalidRequest, TooLarge
 
 if TYPE_CHECKING:
     from speaches.engines.base import Samples
@@ -25,6 +25,7 @@ AAC_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_0
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 WAV_HEADER = 44  # bytes of the one that we write
 FLAC_FACTS = 18  # where a FLAC file tells its rate, channels, bits and samples
+LARGEST_WHOLE = 256 * 1024 * 1024  # bytes of an answer that is held until it is complete
 UNKNOWN_SIZE = 0xFFFFFFFF  # a WAV header of a stream: players read to the end
 FLAC_BLOCK = 0.04  # seconds in a block of a stream; FFmpeg's own choice of 0.1 would be waited for
 SURPLUS = 0.0298  # seconds by which a stream may be longer than its speech: it is promised to be less than 30 ms
@@ -126,7 +127,10 @@ def streaming_encoder(name: str, rate: int) -> Encoder:
 
 
 def whole_encoder(name: str, rate: int) -> Encoder:
-    """An encoder that keeps what it makes until `finish`, and then has true lengths in its headers."""
+    """An encoder that keeps what it makes until `finish`, and then has true lengths in its headers.
+
+    Its `push` raises TooLarge when that would be more than LARGEST_WHOLE.
+    """
     return _WholePlain(name, rate) if name in ("wav", "pcm") else _CodecEncoder(FORMATS[name], rate, io.BytesIO())
 
 
@@ -157,6 +161,16 @@ def lead(name: str, rate: int, *, streamed: bool) -> float:
         return 0.0
     left_out, zeros = alignment(kind, rate)
     return (zeros + kind.delay - left_out * _frame_size(kind, rate)) / rate
+
+
+def _check_whole(size: int) -> None:
+    if size > LARGEST_WHOLE:
+        raise TooLarge(
+            f"The speech is larger than {LARGEST_WHOLE >> 20} MiB, the most that is held until it is complete. Have it streamed, or send a"
+            " shorter text.",
+            param="stream",
+            code="speech_too_large",
+        )
 
 
 def _wav_header(rate: int, size: int) -> bytes:
@@ -194,12 +208,14 @@ class _WholePlain:
         from speaches.audio.pcm import to_pcm16
 
         self._pcm += to_pcm16(samples)
+        _check_whole(len(self._pcm))
         return b""
 
     def finish(self) -> bytes:
         return (_wav_header(self._rate, len(self._pcm)) if self._name == "wav" else b"") + self._pcm
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self._pcm.clear()  # who was refused may leave it to the garbage collector
 
 
 class _Sink:
@@ -252,6 +268,8 @@ class _CodecEncoder:
 
     def push(self, samples: Samples) -> bytes:
         self._encode(samples)
+        if isinstance(self._sink, io.BytesIO):
+            _check_whole(self._sink.tell())
         return self._take()
 
     def _encode(self, samples: Samples) -> None:
@@ -279,6 +297,8 @@ class _CodecEncoder:
         if not self._closed:
             self._closed = True
             self._container.close()
+            # Their threads end with them, and an exception may keep the encoder for a while.
+            self._container = self._stream = None
 
     def _frames_needed(self) -> float:
         """To hear the last sample. LAME makes another at times, of nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from speaches.engines.base import SpokenPhoneme, SpokenWord
@@ -82,18 +82,23 @@ def _phonemes(marks: Sequence[Mark], length: int) -> list[tuple[str, int, int]]:
 
 
 def _shared(group: _Group, phonemes: Sequence[tuple[str, int, int]], rate: int) -> list[SpokenWord]:
-    """The words of a group, each with its share of the time by its letters. What is not said, such as a dash, has none."""
+    """The words of a group, each with its share of the time by its letters. What is not said, such as a dash, clings to the one before."""
     # The first phoneme of the next word may come a little after its mark.
     end = min(max((end for _, _, end in phonemes), default=group.end), group.end)
     letters = [sum(character.isalnum() for character in word) for word in group.words]
     if not any(letters):
         letters = [1] + [0] * (len(letters) - 1)  # an emoji, whose name was said
-    found, before = [], 0
+    found: list[SpokenWord] = []
+    before, held = 0, ""
     for word, share in zip(group.words, letters, strict=True):
         if not share:
+            if found:
+                found[-1] = replace(found[-1], word=f"{found[-1].word} {word}")
+            else:
+                held += f"{word} "
             continue
         first, last = (group.start + (end - group.start) * part / sum(letters) for part in (before, before + share))
         before += share
         said = tuple(SpokenPhoneme(ipa, at / rate, to / rate) for ipa, at, to in phonemes if first <= at < last)
-        found.append(SpokenWord(word, first / rate, last / rate, said))
+        found.append(SpokenWord(held + word, first / rate, last / rate, said))
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from speaches.audio.encode import SPEECH_RATE, streaming_encoder, whole_encoder
 from speaches.engines.base import Piece, SpokenWord, TextToSpeech, Utterance, Voice
 from speaches.text.markup import Part, Pause
-from speaches.text.sentences import LONGEST, pieces
+from speaches.text.sentences import LONGEST, pieces, steps
 
 if TYPE_CHECKING:
     from speaches.audio.resample import Resampler
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 RUN_AHEAD = 2  # pieces that are spoken before the reader has taken the one before
 # Encoded ahead of the rest of the first piece: a long clause takes an mp3 encoder tens of milliseconds.
 HEAD_SECONDS = 0.2
+_WITHIN = re.compile(r"[,;、，；،؛—–-][\"'”’»)\]]*$")  # what the first piece ends with where it is only a clause
 SILENCE_SECONDS = 0.1  # what is heard of a text in which there is nothing to say, such as "..."
 
 
@@ -56,6 +58,16 @@ class Spoken:
     """With times from the start of the answer, where the options ask for them."""
     estimated: bool = False
     """Whether these times are guessed."""
+
+
+async def parts_of(
+    text: str, threads: Threads, *, normalise: bool = True, language: str | None = None
+) -> AsyncGenerator[Part]:
+    """The pieces of a text as they are needed, found in a thread a step at a time: the next one of a strange text may be long in coming."""
+    async with contextlib.aclosing(threads.iterate(steps(text, normalise=normalise, language=language))) as found:
+        async for part in found:
+            if part is not None:
+                yield part
 
 
 async def speak(
@@ -142,11 +154,13 @@ class _Timeline:
         """What is asked of the engine, but for the text."""
         self._tempo = options.speed / own
         self._rate = engine.sample_rate
-        self._pause = (engine.pause if options.pause is None else options.pause) / options.speed
+        self._pauses = tuple(pause / options.speed for pause in _pauses(engine.pause, options.pause))
+        """Seconds after a piece that ends within a sentence, and after another."""
         self._resampler: Resampler = Resampler(engine.sample_rate, options.sample_rate)
         self._position = 0
         """Samples so far, at the engine's rate."""
-        self._has_spoken = False
+        self._before = ""
+        """The piece that was spoken last."""
 
     def speech(self, text: str, utterance: Utterance) -> Spoken:
         """Stretch an utterance and put the pause before it."""
@@ -157,8 +171,9 @@ class _Timeline:
         samples = stretch(utterance.samples, self._rate, self._tempo)
         if not len(samples):
             return Spoken(samples, text)
-        pause = np.zeros(round(self._pause * self._rate) if self._has_spoken else 0, np.float32)
-        self._has_spoken = True
+        seconds = self._pauses[not _WITHIN.search(self._before)] if self._before else 0.0
+        pause = np.zeros(round(seconds * self._rate), np.float32)
+        self._before = text
         start = (self._position + len(pause)) / self._rate
         self._position += len(pause) + len(samples)
         words = tuple(_moved(word, start, self._tempo) for word in utterance.words)
@@ -173,6 +188,11 @@ class _Timeline:
 
     def rest(self) -> Samples:
         return self._resampler.finish()
+
+
+def _pauses(own: float, asked: float | None) -> tuple[float, float]:
+    """Seconds after a clause and after a sentence: what is asked for between sentences must not tear one apart."""
+    return (own, own) if asked is None else (min(own, asked), asked)
 
 
 def _moved(word: SpokenWord, start: float, tempo: float) -> SpokenWord:
@@ -229,10 +249,10 @@ async def encoded_whole(answer: AsyncGenerator[Spoken], options: SpeakOptions, t
         await threads.run(encoder.close)
 
 
-def is_short(text: str) -> bool:
-    """Whether the speech of a text is one piece, so that nothing is gained by streaming it."""
+def is_short(text: str, normalise: bool = True, language: str | None = None) -> bool:
+    """Whether the speech of a text is one piece, so that nothing is gained by streaming it. `normalise`, `language` as in `pieces`."""
     if len(text) > 2 * LONGEST:  # all but certainly more, and looking for the end of a sentence could take long
         return False
-    found = pieces(text)
+    found = pieces(text, normalise=normalise, language=language)
     next(found, None)
     return next(found, None) is None

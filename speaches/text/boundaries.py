@@ -10,6 +10,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from speaches.text.abbreviations import LONGEST_ABBREVIATION, is_abbreviation, is_day
 from speaches.text.markup import LONGEST_NOTATION, NOTATION, PAUSE
 from speaches.text.spoken import CODE, EMPHASIS, LINK, LONGEST_SPAN, TAG, UNSPACED, URL
 
@@ -56,20 +57,6 @@ _NOT_OVER = re.compile(
     rf"|~~?(?:[^\s~][^~\n]{{0,{LONGEST_SPAN}}}+~?)?\Z"
 )
 """What may still become notation, a link, code, a tag or emphasis when more of the text comes."""
-
-# Nothing ends after the first ones; after the second ones only if no number follows.
-_ABBREVIATION = re.compile(
-    r"(?:^|[\s(\"'„“*_])(?:(?:[^\W\d_]\.[ ]?){0,4}[^\W\d_]|(?:[a-z]\.[ ]?){1,4}[A-Za-z]{1,3}"
-    r"|Mr|Mrs|Ms|Mx|Dr|Dra|Prof|St|Ste|Sr|Sra|Srta|Jr|Mme|Mlle|Hr|Fr|Sig|Dott|Ing|Rev|Gen|Col|Lt|Sgt|Capt|Hon|Gov|Sen|Rep|Mt|Ft"
-    r"|vs|etc|cf|bzw|ca|usw|usf|evtl|ggf|inkl|exkl|bzgl|sog|vgl|Abs|Abb|Jh|Tel|Str|Nr|approx|al|resp|bijv|enz|ecc|pág|núm|Ud|Uds|ej"
-    r"|Inc|Ltd|Co|Corp|Bros)\.$"
-)
-_NUMBERED = re.compile(
-    r"(?:^|[\s(\"'])(?:No|Nos|Fig|Figs|Vol|Sec|Ch|Art|Eq|pp?|Kap|S|Jan|Feb|Aug|Sept|Oct|Nov|Dec)\.$", re.IGNORECASE
-)
-_DAY = re.compile(r"(?:^|[\s(])\d{1,2}\.$")  # as in the German "3. Oktober"
-_MONTH = re.compile(r"Jan|Jän|Feb|Mär|Apr|Mai|Jun|Jul|Aug|Sep|Okt|Nov|Dez")
-_LONGEST_ABBREVIATION = 20  # characters
 
 _SPACED_CLAUSES = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
 """Thai, Lao, Burmese and Khmer put a space where others put a comma."""
@@ -208,15 +195,10 @@ def _ending(text: str, start: int, event: re.Match[str], final: bool) -> Literal
     if not ends_line and not after and not final:
         return None
     if event[0] == ".":
-        before = text[max(start, end - _LONGEST_ABBREVIATION) : end]
-        is_day = not ends_line and _DAY.search(before) is not None
-        if is_day and end + 4 > len(text) and not final:
+        before = text[max(start, end - LONGEST_ABBREVIATION) : end]
+        if not ends_line and end + 4 > len(text) and not final and is_day(before):
             return None
-        if (
-            _ABBREVIATION.search(before)
-            or (after.isdigit() and _NUMBERED.search(before))
-            or (is_day and _MONTH.match(text, end + 1))
-        ):
+        if is_abbreviation(before, "" if ends_line else text[end + 1 : end + 4]):
             return "no"
     if after.islower() and (event[0].rstrip(_CLOSING_MARKS)[-1:] in ".…" or event[0][-1] not in "!?"):
         return "clause"

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from speaches.text.abbreviations import is_abbreviation
 from speaches.text.subtitles import Cue
 
 _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’»)\]」』）]*$")
@@ -78,8 +79,13 @@ def _must_break(last: Spoken, word: Spoken, options: CueOptions) -> bool:
     return (
         word.speaker != last.speaker
         or word.start - last.end >= options.pause
-        or _SENTENCE_END.search(last.text.strip()) is not None
+        or _ends_sentence(last.text.strip(), word.text.strip())
     )
+
+
+def _ends_sentence(last: str, following: str) -> bool:
+    end = _SENTENCE_END.search(last)
+    return end is not None and not (end[0] == "." and is_abbreviation(last, following))
 
 
 def _fits(words: Sequence[Spoken], options: CueOptions) -> bool:

@@ -7,13 +7,13 @@ these are turned into what is to be spoken, into pieces.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from speaches.text.boundaries import FIRST_CLAUSE, LONGEST, Cut, next_cut, weight
 from speaches.text.markup import PAUSE, Part, pause_of
 from speaches.text.spoken import Reader, spoken
 
-__all__ = ["FIRST_CLAUSE", "LONGEST", "Splitter", "pieces"]
+__all__ = ["FIRST_CLAUSE", "LONGEST", "Splitter", "pieces", "steps"]
 
 BLOCK = 512  # characters of a text that are looked at together
 _CLAUSES_TRIED = 3  # to find one that is long enough when it is spoken
@@ -26,9 +26,15 @@ def pieces(text: str, *, normalise: bool = True, language: str | None = None) ->
     No piece is empty, or longer than LONGEST letters of English (fewer of other characters), unless it is one notation of phonemes.
     Without `normalise` they are the text, put together, up to white space between them. `language` as in `spoken`.
     """
+    return (part for part in steps(text, normalise=normalise, language=language) if part is not None)
+
+
+def steps(text: str, *, normalise: bool = True, language: str | None = None) -> Generator[Part | None, None, None]:
+    """As `pieces`, with a None after each BLOCK of the text, so that whoever looks through one without pieces can stop."""
     splitter = Splitter(normalise=normalise, language=language)
     for block in _blocks(text):
         yield from splitter.take(block)
+        yield None
     yield from splitter.take(None)
 
 

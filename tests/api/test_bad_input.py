@@ -249,6 +249,7 @@ CAPTIONS_TABLE = [
     uncaptioned("a granularity object", "timestamp_granularities", "list", timestamp_granularities={"word": True}),
     uncaptioned("no room for a word", "max_cue_chars", "8", max_cue_chars=1),
     uncaptioned("a cue of an hour", "max_cue_seconds", "60", max_cue_seconds=3600),
+    uncaptioned("a cue of true seconds", "max_cue_seconds", "number", max_cue_seconds=True),
     Row("GET captions", get("/v1/audio/speech/captions"), 405, "method_not_supported", None, "POST"),
 ]
 

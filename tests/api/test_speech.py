@@ -74,6 +74,12 @@ async def test_speed_and_voice_reach_the_engine(make_app: MakeApp, engines: Fake
     assert [(piece.voice, piece.speed) for piece in engines.voice.pieces] == [("max", 1.5), ("max", 2.0)]
 
 
+async def test_a_language_may_be_written_as_a_locale(make_app: MakeApp, engines: FakeEngines) -> None:
+    async with speaking(make_app) as (_, client):
+        await said(client, language="en_GB")
+    assert [piece.language for piece in engines.voice.pieces] == ["en-GB"]
+
+
 async def test_the_pause_between_sentences(make_app: MakeApp) -> None:
     async with speaking(make_app) as (_, client):
         for pause, seconds in ((None, 0.6), (0, 0.6), (0.5, 1.6), (10, 20.6)):

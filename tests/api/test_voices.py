@@ -254,6 +254,7 @@ REFUSED = [
     ({"model": "fake/recogniser"}, 400, "model", "automatic-speech-recognition"),
     ({"speed": 9}, 400, "speed", "4"),
     ({"speed": "fast"}, 400, "speed", "number"),
+    ({"speed": True}, 400, "speed", "number"),
     ({"language": "de"}, 400, "language", "en-US"),
     ({"instructions": "x" * 5000}, 400, "instructions", "4096"),
     ({"type": "audio_sample"}, 400, "audio_sample", "can't be cloned"),

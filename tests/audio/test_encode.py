@@ -332,3 +332,16 @@ def test_nothing_encoded_is_an_empty_file_and_no_failure(name: str) -> None:
     data = encoder.push(silence(0)) + encoder.finish()
     assert len(data) < 500
     assert len(encode(name, RATE, silence(0))) < 500
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux lists its threads there")
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_closed_encoder_has_no_threads_though_somebody_still_knows_it(name: str) -> None:
+    sound = tone(440, 1, 48_000)
+    streaming_encoder(name, 48_000).close()
+    gc.collect()
+    before = len(list(Path("/proc/self/task").iterdir()))
+    encoder = streaming_encoder(name, 48_000)
+    encoder.push(sound)
+    encoder.close()
+    assert len(list(Path("/proc/self/task").iterdir())) <= before

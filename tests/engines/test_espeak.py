@@ -76,9 +76,22 @@ def test_a_number_that_is_said_in_many_words_is_one() -> None:
     assert timed(spoken_words("1990 cars", marks, 500, RATE)) == [("1990", 0.0, 0.4), ("cars", 0.4, 0.5)]
 
 
-def test_a_dash_that_nobody_says_is_no_word_but_an_emoji_is() -> None:
+def test_a_dash_that_nobody_says_clings_to_the_word_before_it_but_an_emoji_is_a_word() -> None:
     marks = [word(0, 0), word(6, 100), word(10, 200), word(11, 250), word(12, 300)]
-    assert [one.word for one in spoken_words("one — two 🙂 three", marks, 400, RATE)] == ["one", "two", "🙂", "three"]
+    assert [one.word for one in spoken_words("one — two 🙂 three", marks, 400, RATE)] == [
+        "one —",
+        "two",
+        "🙂",
+        "three",
+    ]
+
+
+def test_marks_that_stand_alone_are_not_lost() -> None:
+    marks = [word(2, 0), word(14, 100)]
+    assert timed(spoken_words("« Bonjour ! » dit-il ;", marks, 200, RATE)) == [
+        ("« Bonjour ! »", 0.0, 0.1),
+        ("dit-il ;", 0.1, 0.2),
+    ]
 
 
 def test_chinese_is_cut_where_its_words_begin() -> None:
@@ -126,8 +139,10 @@ TEXTS = {
 def test_every_word_of_a_text_has_its_time(espeak_ng: Espeak, what: str) -> None:
     text, voice = TEXTS[what]
     utterance = said(espeak_ng, text, voice)
-    spoken = [one for one in plain(text).split() if any(letter.isalnum() for letter in one) or ord(one[0]) > 0x1F000]
-    assert [one.word for one in utterance.words] == spoken
+    spoken = [part.word.split() for part in utterance.words]
+    assert [part for parts in spoken for part in parts] == plain(text).split()
+    assert all(any(letter.isalnum() for letter in first) or ord(first[0]) > 0x1F000 for first, *_ in spoken)
+    assert not any(letter.isalnum() for _, *others in spoken for other in others for letter in other)
     times = [time for one in utterance.words for time in (one.start, one.end)]
     assert times == sorted(times)
     assert times[0] >= 0 and times[-1] <= len(utterance.samples) / espeak.SAMPLE_RATE
@@ -316,5 +331,5 @@ def test_other_phonemes_without_a_word_are_left_out(espeak_ng: Espeak, left_out:
 )
 def test_what_looks_like_phonemes_does_no_harm(espeak_ng: Espeak, odd: str) -> None:
     utterance = said(espeak_ng, f"One {odd} two.")
-    assert (utterance.words[0].word, utterance.words[-1].word) == ("One", "two.")
+    assert (utterance.words[0].word.split()[0], utterance.words[-1].word) == ("One", "two.")
     assert len(utterance.samples) > 5000

@@ -15,11 +15,12 @@ import soundfile
 from speaches.audio.encode import FORMATS
 from speaches.concurrency import Threads
 from speaches.engines.base import Piece, Task, TextToSpeech, Utterance, Voice
+from speaches.errors import TooLarge
 from speaches.models.catalogue import Model
 from speaches.models.pool import Loaded
 from speaches.scheduling import Scheduler
-from speaches.speech.speak import RUN_AHEAD, SpeakOptions, Spoken, encoded, encoded_whole, is_short, speak
-from speaches.text.sentences import pieces
+from speaches.speech.speak import RUN_AHEAD, SpeakOptions, Spoken, encoded, encoded_whole, is_short, parts_of, speak
+from speaches.text.sentences import BLOCK, pieces, steps
 from tests.audio.files import decode
 from tests.fakes import FakeVoice
 from tests.recordings import level, pitch
@@ -96,6 +97,15 @@ async def test_pauses_are_put_between_pieces_and_not_around_them() -> None:
     assert np.abs(samples[:100]).max() > 0.1
     assert np.abs(samples[-100:]).max() > 0.1
     assert not samples[2_500:8_300].any()
+
+
+@pytest.mark.parametrize(("asked", "seconds"), [(2.0, 0.1 + 2.0), (0.0, 0.0), (None, 0.1 + 0.1)])
+async def test_the_pause_between_sentences_tears_none_apart(asked: float | None, seconds: float) -> None:
+    engine = FakeVoice(pause=0.1)
+    async with mouth(engine) as speaker:
+        samples = await speaker.samples("Once upon a time there lived, they say, a king. He sang.", pause=asked)
+    assert engine.pieces[0].text == "Once upon a time there lived,"
+    assert len(samples) / 24_000 == pytest.approx(12 * 0.1 + seconds, abs=0.001)
 
 
 @pytest.mark.parametrize("speed", [0.5, 2.0])
@@ -321,3 +331,25 @@ def test_a_text_of_one_piece_is_short() -> None:
     assert is_short("...")
     assert not is_short("Hello world. And more.")
     assert not is_short("x" * 1_000_000)
+
+
+def test_what_is_short_depends_on_how_it_is_read() -> None:
+    assert is_short("Hello there.\n***")
+    assert not is_short("Hello there.\n***", normalise=False)
+
+
+async def test_a_text_in_which_there_is_nothing_to_say_is_looked_through_in_steps() -> None:
+    text = "> " * 5 * BLOCK
+    assert [*steps(text)].count(None) == 10
+    async with mouth(FakeVoice()) as speaker, aclosing(parts_of(text, speaker.threads)) as parts:
+        assert [part async for part in parts] == [*pieces(text)]
+
+
+@pytest.mark.parametrize("name", ["wav", "mp3", "flac"])
+async def test_a_whole_answer_that_is_too_large_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("speaches.audio.encode.LARGEST_WHOLE", 20_000)
+    async with mouth(FakeVoice()) as speaker:
+        short = speaker.options(response_format=name)
+        assert await encoded_whole(speaker.blocks("One."), short, speaker.threads)
+        with pytest.raises(TooLarge, match="streamed"):
+            await encoded_whole(speaker.blocks("[pause:30s]" * 100), short, speaker.threads)

@@ -30,6 +30,14 @@ def test_a_cue_ends_with_its_sentence() -> None:
     assert texts(spoken("What time is it? It is late. Goodbye!")) == ["What time is it?", "It is late.", "Goodbye!"]
 
 
+@pytest.mark.parametrize(
+    "text", ["Dr. Smith met Mrs. Jones.", "See No. 5 there.", "Am 3. Oktober kam er.", "He is here, e.g. now."]
+)
+def test_a_cue_does_not_end_with_an_abbreviation(text: str) -> None:
+    assert texts(spoken(text)) == [text]
+    assert texts(spoken("He said no. Goodbye.")) == ["He said no.", "Goodbye."]
+
+
 def test_a_cue_ends_at_a_pause() -> None:
     assert texts(spoken("one two") + spoken("three four", start=1.31)) == ["one two", "three four"]
     assert texts(spoken("one two") + spoken("three four", start=1.29)) == ["one two three four"]
