@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Work: TypeAlias = tuple[str, asyncio.Future[Utterance]] | Pause
 
 RUN_AHEAD = 2  # pieces that are spoken before the reader has taken the one before
-# Encoded ahead of the rest of the first piece: a long clause takes an mp3 encoder tens of milliseconds. AAC at 24 kHz needs 130 ms for a frame.
+# Encoded ahead of the rest of the first piece: a long clause takes an mp3 encoder tens of milliseconds. AAC needs most, 130 ms at 24 kHz.
 HEAD_SECONDS = 0.14
 _WITHIN = re.compile(r"[,;、，；،؛—–-][\"'”’»)\]]*$")  # what the first piece ends with where it is only a clause
 SILENCE_SECONDS = 0.1  # what is heard of a text in which there is nothing to say, such as "..."
