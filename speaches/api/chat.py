@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
+import copy
+import functools
 import io
-from collections.abc import AsyncGenerator, Mapping
-from typing import Any
+import json
+import wave
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from speaches.api.answers import StreamedAnswer, until_gone
+from speaches.api.answers import sse, sse_events, streamed, until_gone
+from speaches.api.chat_request import Asked
 from speaches.api.state import Server, server_of
-from speaches.api.validation import json_object
-from speaches.chat.messages import AudioPart, SpokenAnswer, audio_parts, for_llm, spoken_answer
+from speaches.api.transcription_forms import transcribe_options
+from speaches.chat.answers import Delta, text_in
+from speaches.chat.chunks import SpokenChunks
+from speaches.chat.history import new_id
+from speaches.chat.llm import STREAM
+from speaches.chat.messages import AudioPart, SpokenAnswer, for_llm
+from speaches.chat.transcripts import Heard, Recording
+from speaches.chat.usage import with_audio
+from speaches.concurrency import together
 from speaches.engines.base import Task
-from speaches.errors import InvalidRequest
+from speaches.errors import InvalidRequest, SpeachesError
 from speaches.speech.voices import resolve
 from speaches.transcription.formats import text_of
-from speaches.transcription.transcribe import Outcome, Source, TranscribeOptions, transcribe
+from speaches.transcription.transcribe import Outcome, Source, TranscribeOptions, check, transcribe
+
+if TYPE_CHECKING:
+    from speaches.models.pool import Loaded
+    from speaches.speech.speak import SpeakOptions, Spoken
+    from speaches.text.markup import Part
 
 router = APIRouter(tags=["Voice chat"])
+
+AT_ONCE = 4  # recordings of one request that are heard at the same time
+RAW_RATE = 24_000  # Hz of audio without a header
+LONGEST_LINE = 65_536  # bytes of an answer that is passed through which wait for the end of their line
 
 DOCS = {
     "requestBody": {
@@ -37,88 +59,256 @@ DOCS = {
 async def create_chat_completion(request: Request) -> Response:
     """Chat with speech in and out. Without either, the request goes to the LLM as it is."""
     server = server_of(request)
-    body = await server.threads.run(_parsed, await request.body())
-    parts, spoken = audio_parts(body["messages"]), spoken_answer(body)
-    if spoken and body.get("stream"):
-        raise InvalidRequest(
-            "stream=true can't be combined with audio output yet; leave one out.",
-            param="stream",
-            code="unsupported_value",
+    asked = await server.threads.run(Asked.read, await request.body())
+    return await until_gone(request, _Turn(server, asked).answer(request.state.request_id))
+
+
+class _Turn:
+    """One request on its way to an answer."""
+
+    def __init__(self, server: Server, asked: Asked) -> None:
+        self._server = server
+        self._asked = asked
+        short = server.settings.encoder_window == "auto"
+        with _naming({"language": "transcription_extra_body.language"}):
+            self._hearing = transcribe_options(asked.hearing, "transcribe", short_window=short)
+        self._heard_seconds = self._spoken_seconds = 0.0
+        self._is_whole = False
+        """Whether the stream has come to its end."""
+
+    async def answer(self, request_id: str) -> Response:
+        self._server.llm.check()
+        if self._asked.spoken is None:
+            return await self._passed_through()
+        if self._asked.body.get("stream"):
+            return await streamed(self._events(request_id), STREAM)
+        return await self._spoken(self._asked.spoken)
+
+    # --- Audio in ---
+
+    async def _for_llm(self) -> dict[str, Any]:
+        """The request for the LLM, in which audio is text."""
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def hear(part: AudioPart) -> Heard:
+            async with places:
+                return await self._heard(part)
+
+        heard = await together([hear(part) for part in self._asked.parts])
+        self._heard_seconds = sum(one.duration for one in heard)
+        texts = {part: one.text for part, one in zip(self._asked.parts, heard, strict=True)}
+        return for_llm(self._asked.body, self._server.llm.model, texts, self._server.spoken)
+
+    async def _heard(self, part: AudioPart) -> Heard:
+        server, model = self._server, self._asked.body.get("transcription_model")
+        name = model or server.settings.default_stt_model
+        with _naming({"model": "transcription_model", "language": "transcription_extra_body.language"}, part.param):
+            audio = await server.threads.run(_audio, part)
+            recording = await server.threads.run(Recording.of, audio, name, self._hearing)
+            return await server.transcripts.get(
+                recording, functools.partial(_hear, server, audio, model, self._hearing)
+            )
+
+    # --- Text out ---
+
+    async def _passed_through(self) -> Response:
+        answer = self._server.llm.passed_through(await self._for_llm())
+        media_type, whole = await anext(answer)
+        if media_type.startswith(STREAM):
+            return await streamed(_lines(answer), media_type)
+        await answer.aclose()
+        return Response(whole, media_type=media_type)
+
+    # --- Speech out ---
+
+    @contextlib.asynccontextmanager
+    async def _voice(self, how: SpokenAnswer) -> AsyncIterator[tuple[Loaded, SpeakOptions]]:
+        """The model, held, and how it is to speak: all that can be wrong is checked before the LLM is asked."""
+        from speaches.audio.encode import FORMATS, check_rate
+        from speaches.speech.speak import SpeakOptions
+
+        server, extras = self._server, self._asked.speech
+        names = {
+            "model": "speech_model",
+            "voice": "audio.voice",
+            "sample_rate": "speech_extra_body.sample_rate",
+            "language": "speech_extra_body.language",
+        }
+        with _naming(names):
+            rate = FORMATS[how.response_format].rate if extras.sample_rate is None else extras.sample_rate
+            check_rate(how.response_format, rate)
+            kept = await server.preset(how.voice)
+            name = self._asked.body.get("speech_model") or (kept.model if kept else None)
+            model = await server.models.get(name, Task.TTS)
+        language = extras.language or (kept.language if kept else None)
+        speed = kept.speed if kept and kept.speed and "speed" not in extras.model_fields_set else extras.speed
+        async with server.models.pool.use(model) as loaded:
+            with _naming(names):
+                voice = resolve(
+                    kept.voice if kept else how.voice,
+                    loaded.engine,
+                    default=server.settings.default_voice,
+                    aliases=server.settings.voice_aliases,
+                    language=language,
+                )
+            yield loaded, SpeakOptions(voice, speed, language, how.response_format, rate)
+
+    async def _spoken(self, how: SpokenAnswer) -> Response:
+        """The answer as a whole."""
+        async with self._voice(how) as (loaded, options):
+            answer = await self._server.llm.complete(await self._for_llm())
+            messages = [choice.get("message") for choice in answer["choices"] if isinstance(choice, dict)]
+            await together([self._speak(one, loaded, options) for one in messages if isinstance(one, dict)])
+        if isinstance(answer.get("usage"), dict):
+            answer["usage"] = with_audio(answer["usage"], heard=self._heard_seconds, spoken=self._spoken_seconds)
+        return Response(await self._server.threads.run(json.dumps, answer), media_type="application/json")
+
+    async def _speak(self, message: dict[str, Any], loaded: Loaded, options: SpeakOptions) -> None:
+        """Put its speech into a message, in place of its text."""
+        from speaches.chat.speaking import too_long
+        from speaches.speech.speak import encoded_whole, parts_of, speak
+
+        server, text = self._server, text_in(message.get("content"))
+        if not text.strip():
+            return
+        if len(text) > server.settings.max_text_chars:
+            raise too_long(server.settings.max_text_chars)
+        async with contextlib.aclosing(parts_of(text, server.threads, language=_language(options))) as parts:
+            speech = self._counted(speak(parts, options, loaded, server.threads), options.sample_rate)
+            audio = await encoded_whole(speech, options, server.threads)
+        data = (await server.threads.run(base64.b64encode, audio)).decode()
+        audio_id = new_id()
+        expires_at = server.spoken.add(audio_id, text)
+        message |= {"content": None, "refusal": message.get("refusal")}
+        message["audio"] = {"id": audio_id, "data": data, "expires_at": expires_at, "transcript": text}
+
+    async def _counted(self, speech: AsyncGenerator[Spoken], rate: int) -> AsyncGenerator[Spoken]:
+        async with contextlib.aclosing(speech):
+            async for spoken in speech:
+                self._spoken_seconds += len(spoken.samples) / rate
+                self._server.metrics.audio("spoken", len(spoken.samples) / rate)
+                yield spoken
+
+    async def _events(self, request_id: str) -> AsyncGenerator[bytes]:
+        async with contextlib.aclosing(sse_events(self._chunks(), request_id)) as events:
+            async for event in events:
+                yield event
+        if self._is_whole:
+            yield b"data: [DONE]\n\n"
+
+    async def _chunks(self) -> AsyncGenerator[Mapping[str, Any]]:
+        """The answer while the LLM writes it."""
+        assert self._asked.spoken is not None
+        server, body = self._server, self._asked.body
+        chunks = SpokenChunks(str(body.get("model") or server.llm.model or ""))
+        expires_at = None
+        async with self._voice(self._asked.spoken) as (loaded, options):
+            request = await self._for_llm()
+            try:
+                async with contextlib.aclosing(self._as_written(request, chunks, loaded, options)) as parts:
+                    async for part in parts:
+                        yield part
+            finally:
+                # Also where the client has cut it short: it may go on from what it has heard.
+                if chunks.transcript:
+                    expires_at = server.spoken.add(chunks.audio_id, chunks.transcript)
+        asks = (body.get("stream_options") or {}).get("include_usage")
+        usage = (
+            with_audio(chunks.usage, heard=self._heard_seconds, spoken=self._spoken_seconds) if chunks.usage else None
         )
-    return await until_gone(request, _answer(server, body, parts, spoken))
+        for chunk in [*chunks.rest(), *chunks.end(expires_at, usage if asks else None)]:
+            yield chunk
+        self._is_whole = True
+
+    async def _as_written(
+        self, request: Mapping[str, Any], chunks: SpokenChunks, loaded: Loaded, options: SpeakOptions
+    ) -> AsyncGenerator[Mapping[str, Any]]:
+        from speaches.audio.pcm import to_pcm16
+        from speaches.chat.speaking import spoken_answer
+        from speaches.speech.speak import speak
+
+        server = self._server
+
+        def voice(parts: AsyncIterator[Part]) -> AsyncGenerator[Spoken]:
+            return self._counted(speak(parts, options, loaded, server.threads), options.sample_rate)
+
+        longest = server.settings.max_text_chars
+        deltas = server.llm.stream(request)
+        answer = spoken_answer(deltas, voice, language=_language(options), longest=longest)
+        async with contextlib.aclosing(answer):
+            async for one in answer:
+                for chunk in (
+                    chunks.written(one)
+                    if isinstance(one, Delta)
+                    else chunks.spoken(await server.threads.run(to_pcm16, one.samples))
+                ):
+                    yield chunk
 
 
-def _parsed(body: bytes) -> dict[str, Any]:
-    values = json_object(body)
-    for name in ("transcription_model", "speech_model"):
-        if not isinstance(values.get(name), str | None):
-            raise InvalidRequest(f"{name} must be the name of a model.", param=name, code="invalid_value")
-    if not isinstance(values.get("messages"), list):
-        raise InvalidRequest(
-            "Missing required parameter: 'messages'.", param="messages", code="missing_required_parameter"
-        )
-    return values
+def _language(options: SpeakOptions) -> str:
+    """What the text is read in."""
+    return options.language or options.voice.language
 
 
-async def _answer(
-    server: Server, body: Mapping[str, Any], parts: list[AudioPart], spoken: SpokenAnswer | None
-) -> Response:
-    texts = {part: await _heard(server, body.get("transcription_model"), part) for part in parts}
-    request = for_llm(body, server.llm.model, texts, server.spoken)
-    if not spoken:
-        return await _passed_through(server, request)
-    answer = await server.llm.complete(request)
-    for choice in answer["choices"]:
-        message = choice.get("message") if isinstance(choice, dict) else None
-        if isinstance(message, dict) and isinstance(message.get("content"), str) and message["content"].strip():
-            await _speak(server, body.get("speech_model"), message, spoken)
-    return JSONResponse(answer)
-
-
-async def _passed_through(server: Server, request: Mapping[str, Any]) -> Response:
-    answer = server.llm.passed_through(request)
-    media_type, first = await anext(answer)
-    return StreamedAnswer(first, _bytes(answer), media_type)
-
-
-async def _bytes(answer: AsyncGenerator[tuple[str, bytes], None]) -> AsyncGenerator[bytes, None]:
-    async with contextlib.aclosing(answer):
-        async for _, data in answer:
-            yield data
-
-
-async def _heard(server: Server, model: str | None, part: AudioPart) -> str:
-    """What is said in an audio part."""
-    param = f"messages[{part.message}].content[{part.part}].input_audio.data"
+def _audio(part: AudioPart) -> bytes:
+    """A file."""
     try:
-        data = await server.threads.run(base64.b64decode, part.data.partition(",")[2] or part.data, None, True)
+        data = base64.b64decode(part.data.partition(",")[2] or part.data, None, True)
     except ValueError:
-        raise InvalidRequest("The audio is not valid base64.", param=param, code="invalid_base64") from None
+        raise InvalidRequest("The audio is not valid base64.", code="invalid_base64") from None
+    if not part.raw or data.startswith(b"RIFF"):
+        return data
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setparams((1, 2, RAW_RATE, 0, "NONE", ""))
+        writer.writeframes(data[: len(data) // 2 * 2])
+    return file.getvalue()
+
+
+async def _hear(server: Server, audio: bytes, model: str | None, options: TranscribeOptions) -> Heard:
+    outcome = Outcome()
     async with server.models.use(model, Task.STT) as recogniser, server.models.use(None, Task.VAD) as activity:
+        check(options.decode, recogniser)
         segments = transcribe(
-            Source(io.BytesIO(data)),
-            TranscribeOptions(),
-            Outcome(),
+            Source(io.BytesIO(audio)),
+            options,
+            outcome,
             recogniser=recogniser,
             activity=activity,
             limits=server.audio_limits,
             threads=server.threads,
         )
         async with contextlib.aclosing(segments):
-            return text_of([segment async for segment in segments])
+            text = text_of([segment async for segment in segments])
+    server.metrics.audio("heard", outcome.duration)
+    server.metrics.audio("speech", outcome.speech_seconds)
+    server.metrics.phantoms(outcome.phantoms)
+    return Heard(text, outcome.duration)
 
 
-async def _speak(server: Server, model: str | None, message: dict[str, Any], how: SpokenAnswer) -> None:
-    """Put the spoken answer into a message, in place of its text."""
-    from speaches.speech.speak import SpeakOptions, encoded_whole, parts_of, speak
+@contextlib.contextmanager
+def _naming(names: Mapping[str, str], other: str | None = None) -> Iterator[None]:
+    """Errors name a parameter of this request, not that of the endpoint which they come from."""
+    try:
+        yield
+    except InvalidRequest as error:
+        known = copy.copy(error)  # the error is everybody's who waits for the same recording
+        known.param = names.get(error.param or "", other or error.param)
+        raise known from error
 
-    text: str = message["content"]
-    async with server.models.use(model, Task.TTS) as loaded:
-        voice = resolve(how.voice, loaded.engine, default=server.settings.default_voice)
-        options = SpeakOptions(voice, response_format=how.response_format)
-        async with contextlib.aclosing(parts_of(text, server.threads, language=voice.language)) as parts:
-            audio = await encoded_whole(speak(parts, options, loaded, server.threads), options, server.threads)
-    audio_id, expires_at = server.spoken.add(text)
-    data = (await server.threads.run(base64.b64encode, audio)).decode()
-    message["content"] = None
-    message["audio"] = {"id": audio_id, "data": data, "expires_at": expires_at, "transcript": text}
+
+async def _lines(answer: AsyncGenerator[tuple[str, bytes]]) -> AsyncGenerator[bytes]:
+    """Server-sent events, in whole lines: what follows where they break off is an error event, and not half of another."""
+    held = b""
+    async with contextlib.aclosing(answer):
+        yield b""  # begun, so that it will be closed
+        try:
+            async for _, data in answer:
+                held += data
+                cut = len(held) if len(held) > LONGEST_LINE else held.rfind(b"\n") + 1
+                yield held[:cut]
+                held = held[cut:]
+        except SpeachesError as error:
+            yield b"\n" + sse(error.as_openai())
+        else:
+            yield held

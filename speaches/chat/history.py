@@ -9,6 +9,11 @@ from time import time
 
 LIFETIME = 3600  # seconds, as OpenAI keeps them
 MOST = 4096  # answers that are remembered
+MOST_CHARS = 16_000_000  # of their transcripts
+
+
+def new_id() -> str:
+    return f"audio_{uuid.uuid4().hex}"
 
 
 class SpokenHistory(Mapping[str, str]):
@@ -18,14 +23,20 @@ class SpokenHistory(Mapping[str, str]):
         self._clock = clock
         self._said: OrderedDict[str, tuple[int, str]] = OrderedDict()
         """Audio id -> (when it expires, transcript), the oldest first."""
+        self._chars = 0
 
-    def add(self, transcript: str) -> tuple[str, int]:
-        """Remember an answer. Returns its new id, and when it expires in seconds since 1970."""
-        audio_id, expires_at = f"audio_{uuid.uuid4().hex}", int(self._clock()) + LIFETIME
+    def add(self, audio_id: str, transcript: str) -> int:
+        """Remember an answer, whose id is new. Returns when it expires, in seconds since 1970."""
+        expires_at = int(self._clock()) + LIFETIME
         self._said[audio_id] = (expires_at, transcript)
-        while len(self._said) > MOST or next(iter(self._said.values()))[0] <= self._clock():
-            self._said.popitem(last=False)
-        return audio_id, expires_at
+        self._chars += len(transcript)
+        while self._said and self._has_to_go(next(iter(self._said.values()))[0]):
+            self._chars -= len(self._said.popitem(last=False)[1][1])
+        return expires_at
+
+    def _has_to_go(self, expires_at: int) -> bool:
+        """Whether the oldest, which expires then, has to."""
+        return len(self._said) > MOST or self._chars > MOST_CHARS or expires_at <= self._clock()
 
     def __getitem__(self, audio_id: str) -> str:
         expires_at, transcript = self._said[audio_id]

@@ -2,45 +2,52 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from speaches.errors import BadGateway, SpeachesError, TimedOut, Unavailable
+from speaches.chat.answers import AnswerReader, Delta, parsed, refused
+from speaches.chat.sse import EventParser
+from speaches.errors import BadGateway, InvalidRequest, TimedOut, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import httpx
 
+    from speaches.concurrency import Threads
     from speaches.settings import Settings
 
-TIMEOUT = 600.0  # seconds, OpenAI's own
-
-
-class LlmError(SpeachesError):
-    """The LLM refused: its status, and its words."""
-
-    def __init__(self, status: int, body: Mapping[str, Any]) -> None:
-        error = body.get("error")
-        told = error if isinstance(error, dict) else {}
-        super().__init__(str(told.get("message") or error or f"The LLM answered with status {status}."))
-        self.status = status  # type: ignore[misc]
-        self.type = str(told.get("type") or ("invalid_request_error" if status < 500 else "server_error"))  # type: ignore[misc]
-        self.param = told.get("param")
-        self.code = told.get("code")
+STREAM = "text/event-stream"
+CONNECT_TIMEOUT = 10.0  # seconds
+LONGEST_ANSWER = 64 * 1024**2  # bytes of an answer that is not streamed
+BROKEN_OFF = "The LLM's answer broke off."
+AFTERWARDS = 0.25  # seconds that the end of the body may come after that of the answer; then the connection can serve the next one
 
 
 class Llm:
     """A client that is made when it is first needed, and kept: connections are reused."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, threads: Threads) -> None:
         self.model = settings.chat_completion_model
         self._base_url = settings.chat_completion_base_url
         self._key = settings.chat_completion_api_key
+        self._timeout = settings.chat_completion_timeout
+        self._threads = threads
         self._client: httpx.AsyncClient | None = None
+
+    def check(self) -> None:
+        """Raise Unavailable if no LLM is set, before any work is done for it."""
+        if self._base_url is None:
+            raise Unavailable(
+                "Voice chat needs an LLM: set CHAT_COMPLETION_BASE_URL (any OpenAI-compatible API),"
+                " and CHAT_COMPLETION_MODEL and CHAT_COMPLETION_API_KEY where it needs them.",
+                code="llm_not_configured",
+            )
 
     async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """One answer.
@@ -48,23 +55,50 @@ class Llm:
         Raises:
             Unavailable: If no LLM is set.
             LlmError: With the LLM's own status.
+            TimedOut: If it is silent for too long.
             BadGateway: If it can't be reached, or talks nonsense.
         """
         async with self._post(request) as response:
-            try:
-                answer = json.loads(await response.aread())
-            except ValueError:
-                raise BadGateway("The LLM's answer is not JSON; is CHAT_COMPLETION_BASE_URL right?") from None
-        if not isinstance(answer, dict) or not isinstance(answer.get("choices"), list):
+            answer = parsed(await _read(response))
+        if not isinstance(answer.get("choices"), list):
             raise BadGateway("The LLM's answer has no choices; is CHAT_COMPLETION_BASE_URL right?")
         return answer
 
-    async def passed_through(self, request: Mapping[str, Any]) -> AsyncGenerator[tuple[str, bytes], None]:
-        """The LLM's answer as it comes: its content type first, then bytes."""
+    async def stream(self, request: Mapping[str, Any]) -> AsyncGenerator[Delta]:
+        """The answer as the LLM writes it. Leaving early ends the request, and with it, as a rule, the writing.
+
+        Raises:
+            As `complete` does, before the first delta or after any: BadGateway also where the answer breaks off.
+        """
+        reader = AnswerReader()
+        try:
+            async with self._post({**request, "stream": True}) as response:
+                if "json" in response.headers.get("content-type", ""):
+                    yield reader.whole(parsed(await _read(response)))
+                    return
+                async with contextlib.aclosing(_events(response)) as events:
+                    async for data in events:
+                        if delta := reader.read(data):
+                            yield delta
+                        if reader.done:
+                            await _ended(events)
+                            break
+        except (BadGateway, TimedOut):
+            if not reader.finished:  # else nothing is lost
+                raise
+        if not reader.finished:
+            raise BadGateway(BROKEN_OFF)
+
+    async def passed_through(self, request: Mapping[str, Any]) -> AsyncGenerator[tuple[str, bytes]]:
+        """The LLM's answer as it is. First its content type, with all of the answer unless it is a stream; then the bytes of a stream."""
         async with self._post(request) as response:
-            yield response.headers.get("content-type", "application/json"), b""
+            content_type = response.headers.get("content-type", "application/json")
+            if not content_type.startswith(STREAM):
+                yield content_type, await _read(response)
+                return
+            yield content_type, b""
             async for data in response.aiter_bytes():
-                yield "", data
+                yield content_type, data
 
     async def close(self) -> None:
         if self._client is not None:
@@ -74,42 +108,80 @@ class Llm:
     async def _post(self, request: Mapping[str, Any]) -> AsyncIterator[httpx.Response]:
         import httpx
 
-        client = self._connected(httpx)
+        client, content = self._connected(httpx), await self._threads.run(_written, request)
         try:
-            async with client.stream("POST", "chat/completions", json=request) as response:
+            async with client.stream("POST", "chat/completions", content=content) as response:
                 if response.status_code >= 400:
-                    raise LlmError(response.status_code, _parsed(await response.aread()))
+                    raise refused(response.status_code, await _read(response), response.headers.get("retry-after"))
+                if not response.is_success:
+                    raise BadGateway(
+                        f"The LLM answered with status {response.status_code}; is CHAT_COMPLETION_BASE_URL right?"
+                    )
                 yield response
         except httpx.TimeoutException as error:
-            raise TimedOut("The LLM took too long to answer.") from error
+            raise TimedOut(
+                f"The LLM took too long to answer: {self._timeout:g} seconds without a word (CHAT_COMPLETION_TIMEOUT)."
+            ) from error
+        except httpx.RemoteProtocolError as error:
+            raise BadGateway(BROKEN_OFF) from error
+        except httpx.DecodingError as error:
+            raise BadGateway(f"The LLM's answer can't be decoded: {error}") from error
         except httpx.HTTPError as error:
             raise BadGateway(
                 f"The LLM at CHAT_COMPLETION_BASE_URL can't be reached: {error or type(error).__name__}"
             ) from error
 
     def _connected(self, httpx: Any) -> httpx.AsyncClient:
-        if self._base_url is None:
-            raise Unavailable(
-                "Voice chat needs an LLM: set CHAT_COMPLETION_BASE_URL (any OpenAI-compatible API),"
-                " and CHAT_COMPLETION_MODEL and CHAT_COMPLETION_API_KEY where it needs them.",
-                code="llm_not_configured",
-            )
+        self.check()
+        assert self._base_url is not None
         if self._client is None:
-            headers = {"authorization": f"Bearer {self._key.get_secret_value()}"} if self._key else {}
+            key = {"authorization": f"Bearer {self._key.get_secret_value()}"} if self._key else {}
+            url = base_url(self._base_url)
             self._client = httpx.AsyncClient(
-                base_url=base_url(self._base_url), headers=headers, timeout=httpx.Timeout(TIMEOUT, connect=10)
+                base_url=url,
+                headers={"content-type": "application/json", **key},
+                timeout=httpx.Timeout(self._timeout, connect=CONNECT_TIMEOUT),
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+                verify=url.startswith("https:"),  # reading the certificates takes 30 ms
             )
         return self._client
+
+
+def _written(request: Mapping[str, Any]) -> bytes:
+    """As ASCII, so that half characters, which JSON can carry, go through. Slow for messages with images: not for the event loop."""
+    try:
+        return json.dumps(request).encode()
+    except RecursionError:
+        raise InvalidRequest("The request is nested too deeply.", code="invalid_json") from None
+
+
+async def _read(response: httpx.Response) -> bytes:
+    """A whole answer of bounded size."""
+    whole = bytearray()
+    async for chunk in response.aiter_bytes():
+        whole += chunk
+        if len(whole) > LONGEST_ANSWER:
+            raise BadGateway(f"The LLM's answer is longer than {LONGEST_ANSWER} bytes.")
+    return bytes(whole)
+
+
+async def _events(response: httpx.Response) -> AsyncGenerator[str]:
+    """The data of the answer's events."""
+    parser = EventParser()
+    async for chunk in response.aiter_bytes():
+        for data in parser.feed(chunk):
+            yield data
+    for data in parser.finish():
+        yield data
+
+
+async def _ended(events: AsyncGenerator[str]) -> None:
+    """Read the end of a body of which all that matters is known."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(AFTERWARDS):
+            await anext(events, None)
 
 
 def base_url(url: str) -> str:
     """A base URL without a path gets `/v1`, as Ollama's users write it."""
     return url.rstrip("/") + ("/" if urlsplit(url).path.strip("/") else "/v1/")
-
-
-def _parsed(body: bytes) -> dict[str, Any]:
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        return {"error": body.decode(errors="replace")[:500]}
-    return answer if isinstance(answer, dict) else {"error": str(answer)}

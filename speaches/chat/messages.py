@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
 from speaches.errors import InvalidRequest
 
@@ -18,6 +18,8 @@ OWN_FIELDS = (
 )
 """Fields of a request that are for us, not for the LLM."""
 AUDIO_FORMATS = ("wav", "mp3", "flac", "aac", "opus", "pcm16")
+RAW_FORMATS = ("pcm16", "pcm")
+"""Of audio in messages: s16le, mono, 24 kHz, without a header. All others tell what they are themselves."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,14 @@ class AudioPart:
 
     message: int
     part: int
-    data: str
+    data: str = field(hash=False)
     """base64."""
+    raw: bool = False
+    """Whether it is samples without a header."""
+
+    @property
+    def param(self) -> str:
+        return f"messages[{self.message}].content[{self.part}].input_audio"
 
 
 @dataclass(frozen=True)
@@ -51,14 +59,16 @@ def audio_parts(messages: Sequence[Any]) -> list[AudioPart]:
             if not isinstance(part, dict) or part.get("type") != "input_audio":
                 continue
             audio = part.get("input_audio")
-            data = audio.get("data") if isinstance(audio, dict) else None
-            if not isinstance(data, str) or not data:
-                raise InvalidRequest(
+            audio = audio if isinstance(audio, dict) else {}
+            data = audio.get("data")
+            one = AudioPart(number, position, data if isinstance(data, str) else "", audio.get("format") in RAW_FORMATS)
+            if not one.data:
+                _refuse(
                     "An input_audio part needs its audio as base64 in input_audio.data.",
-                    param=f"messages[{number}].content[{position}].input_audio",
-                    code="missing_required_parameter",
+                    one.param,
+                    "missing_required_parameter",
                 )
-            found.append(AudioPart(number, position, data))
+            found.append(one)
     return found
 
 
@@ -66,32 +76,51 @@ def spoken_answer(body: Mapping[str, Any]) -> SpokenAnswer | None:
     """How the answer is to be spoken; None where only text is asked for.
 
     Raises:
-        InvalidRequest: If audio is asked for without saying how.
+        InvalidRequest: If audio is asked for without saying how, or in a way that can't be.
     """
     modalities = body.get("modalities") or []
     if not isinstance(modalities, list):
-        raise InvalidRequest(
-            "modalities must be a list, such as ['text', 'audio'].", param="modalities", code="invalid_value"
-        )
+        _refuse("modalities must be a list, such as ['text', 'audio'].", "modalities")
     if "audio" not in modalities:
         return None
     audio = body.get("audio")
     if not isinstance(audio, dict):
-        raise InvalidRequest(
+        _refuse(
             "modalities has 'audio', which needs audio: {'voice': ..., 'format': ...}.",
-            param="audio",
-            code="missing_required_parameter",
+            "audio",
+            "missing_required_parameter",
         )
-    voice, name = audio.get("voice"), audio.get("format", "wav")
-    if isinstance(voice, dict):
-        voice = voice.get("id")
+    _check_answers(body)
+    streams = bool(body.get("stream"))
+    name = audio.get("format") or ("pcm16" if streams else "wav")
     if name not in AUDIO_FORMATS:
-        raise InvalidRequest(
-            f"Invalid audio.format {name!r}; it can be {', '.join(AUDIO_FORMATS)}.",
-            param="audio.format",
-            code="invalid_value",
+        _refuse(f"Invalid audio.format {name!r:.60}; it can be {', '.join(AUDIO_FORMATS)}.", "audio.format")
+    if streams and name != "pcm16":
+        _refuse(f"audio.format must be 'pcm16' when stream=true, got {name!r}.", "audio.format", "unsupported_value")
+    return SpokenAnswer(_voice(audio.get("voice")), "pcm" if name == "pcm16" else name)
+
+
+def _check_answers(body: Mapping[str, Any]) -> None:
+    """What a spoken answer looks at itself, and a text leaves to the LLM."""
+    stream, n, options = body.get("stream"), body.get("n"), body.get("stream_options")
+    if not isinstance(stream, bool | None):
+        _refuse(f"stream must be true or false, got {stream!r:.60}.", "stream")
+    if n is not None and (not isinstance(n, int) or isinstance(n, bool) or n < 1):
+        _refuse(f"n must be a number from 1, got {n!r:.60}.", "n")
+    if stream and n and n > 1:
+        _refuse(
+            "With stream=true and audio there can be one answer only: leave n or stream out.", "n", "unsupported_value"
         )
-    return SpokenAnswer(voice if isinstance(voice, str) else None, "pcm" if name == "pcm16" else name)
+    if not isinstance(options, dict | None):
+        _refuse(f"stream_options must be an object, got {options!r:.60}.", "stream_options")
+
+
+def _voice(voice: Any) -> str | None:
+    """A voice's name, which may stand in an object."""
+    name = voice.get("id") if isinstance(voice, dict) else voice
+    if not isinstance(name, str | None):
+        _refuse(f"audio.voice must be the name of a voice, or an object with its id; got {voice!r:.60}.", "audio.voice")
+    return name
 
 
 def for_llm(
@@ -108,6 +137,9 @@ def for_llm(
         InvalidRequest: If an earlier answer has expired.
     """
     request = {name: value for name, value in body.items() if name not in OWN_FIELDS}
+    others = [name for name in body.get("modalities") or () if name not in ("text", "audio")]
+    if others:  # some LLMs draw
+        request["modalities"] = [name for name in body["modalities"] if name != "audio"]
     messages = [dict(message) if isinstance(message, dict) else message for message in body["messages"]]
     for part, text in texts.items():
         content = list(messages[part.message]["content"])
@@ -116,12 +148,20 @@ def for_llm(
     for number, message in enumerate(messages):
         audio = message.get("audio") if isinstance(message, dict) else None
         if isinstance(audio, dict) and "id" in audio:
-            if audio["id"] not in history:
-                raise InvalidRequest(
-                    f"Audio {audio['id']!r} is unknown or has expired; send its transcript as content.",
-                    param=f"messages[{number}].audio.id",
-                    code="audio_not_found",
-                )
+            message["content"] = _said(audio["id"], number, history)
             message.pop("audio")
-            message["content"] = history[audio["id"]]
     return request | {"messages": messages} | ({"model": model} if model else {})
+
+
+def _said(audio_id: Any, number: int, history: Mapping[str, str]) -> str:
+    if not isinstance(audio_id, str) or audio_id not in history:
+        _refuse(
+            f"Audio {audio_id!r:.60} is unknown or has expired; send its transcript as content.",
+            f"messages[{number}].audio.id",
+            "audio_not_found",
+        )
+    return history[audio_id]
+
+
+def _refuse(message: str, param: str, code: str = "invalid_value") -> NoReturn:
+    raise InvalidRequest(message, param=param, code=code)

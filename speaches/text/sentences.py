@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterator
 
+from speaches.text.abbreviations import LONGEST_ABBREVIATION
 from speaches.text.boundaries import FIRST_CLAUSE, LONGEST, Cut, next_cut, weight
 from speaches.text.markup import PAUSE, Part, pause_of
 from speaches.text.spoken import Reader, spoken
@@ -62,6 +63,27 @@ class Splitter:
     def finish(self) -> list[Part]:
         """The pieces of what is left, at the end of the text."""
         return list(self.take(None))
+
+    def rest(self) -> list[Part]:
+        """The pieces of what is left where that ends with a sentence, by all that can be known without the text that follows.
+
+        For when none has come for a while: else the last sentence waits for the first word of the next one. The text may go on.
+        """
+        return self.finish() if self._ends_with_sentence() else []
+
+    def _ends_with_sentence(self) -> bool:
+        left = self._text.rstrip()
+        if left[-2:-1].isdecimal() and left.endswith("."):  # "3." may become "3.5"
+            return False
+        start, followed = self._start, f"{left} A{' ' * LONGEST_ABBREVIATION}"
+        while start < len(left):
+            cut = next_cut(followed, start, final=False, markdown=self._reader is not None)
+            if cut is None or cut.kind == "length":
+                return False
+            if cut.end == len(left):
+                return cut.kind == "sentence"
+            start = _after_space(followed, cut.end)
+        return False
 
     def take(self, delta: str | None) -> Iterator[Part]:
         """As `push` for at most BLOCK characters, or `finish` with None, but one at a time. All must be taken before the next call."""

@@ -5,7 +5,6 @@ import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,77 +12,31 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
-from aiohttp import web
 
 from speaches.app import create_app
 from speaches.audio.encode import encode
 from speaches.audio.resample import resample
-from speaches.chat.llm import base_url
 from speaches.engines import espeak
 from speaches.engines.base import Piece
 from speaches.settings import Settings
+from tests.chat.llm import DONE, SmallLlm, chunk, event, finish, listening
 
 MODELS = Path(__file__).parent.parent / "models"
 STT = "speaches-test/whisper-synth"
 TTS = "speaches/espeak-ng"
 
 
-@dataclass
-class SmallLlm:
-    """Answers every chat with the same words, and remembers what it was asked."""
-
-    says: str = "The recording says hello world."
-    status: int = 200
-    asked: list[dict[str, Any]] = field(default_factory=list)
-    keys: list[str | None] = field(default_factory=list)
-
-    async def complete(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
-        self.asked.append(body)
-        self.keys.append(request.headers.get("authorization"))
-        if self.status != 200:
-            return web.json_response(
-                {"error": {"message": "Slow down.", "type": "requests", "code": "rate"}}, status=self.status
-            )
-        if body.get("stream"):
-            return web.Response(text='data: {"choices":[]}\n\ndata: [DONE]\n\n', content_type="text/event-stream")
-        choices = [
-            {"index": n, "finish_reason": "stop", "message": {"role": "assistant", "content": self.says}}
-            for n in range(body.get("n", 1))
-        ]
-        return web.json_response(
-            {"id": "chatcmpl-1", "object": "chat.completion", "choices": choices, "usage": {"total_tokens": 9}}
-        )
-
-
 @asynccontextmanager
 async def serving(llm: SmallLlm, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a server whose LLM is `llm`."""
-    upstream = web.Application()
-    upstream.router.add_post("/v1/chat/completions", llm.complete)
-    runner = web.AppRunner(upstream)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    where = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    app = create_app(
-        Settings(
-            **{
-                "model_dirs": [MODELS],
-                "default_stt_model": STT,
-                "default_tts_model": TTS,
-                "chat_completion_base_url": where,
-                **settings,
-            }
-        )
-    )
-    try:
+    mine = {"model_dirs": [MODELS], "default_stt_model": STT, "default_tts_model": TTS}
+    async with listening(llm) as url:
+        app = create_app(Settings(**{**mine, "chat_completion_base_url": url, **settings}))
         async with (
             app.router.lifespan_context(app),
             httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
         ):
             yield client
-    finally:
-        await runner.cleanup()
 
 
 def recording(words: str) -> str:
@@ -117,7 +70,8 @@ async def test_the_llm_reads_what_was_said_and_its_answer_is_spoken() -> None:
     assert rate == 24_000
     assert 1.0 < len(samples) / rate < 4.0
     assert np.abs(samples).max() > 0.1
-    assert answer["usage"] == {"total_tokens": 9}
+    assert 8 <= answer["usage"]["prompt_tokens_details"]["audio_tokens"] <= 15
+    assert answer["usage"]["completion_tokens"] == 7 + round(len(samples) / rate * 20)
 
 
 async def test_a_spoken_answer_goes_back_to_the_llm_as_its_words() -> None:
@@ -139,13 +93,13 @@ async def test_several_choices_are_all_spoken() -> None:
 
 
 async def test_a_request_without_audio_reaches_the_llm_untouched_and_streams_back() -> None:
-    llm = SmallLlm()
+    llm = SmallLlm(script=["Hello.", finish(), DONE])
     body = {"model": "llama", "messages": [{"role": "user", "content": "Hi"}], "stream": True, "seed": 7}
     async with serving(llm) as client:
         answer = await client.post("/v1/chat/completions", json=body)
     assert llm.asked == [body]
     assert answer.headers["content-type"].startswith("text/event-stream")
-    assert answer.text.endswith("data: [DONE]\n\n")
+    assert answer.content == event(chunk({"content": "Hello."})) + event(finish()) + DONE
 
 
 async def test_the_llms_errors_come_back_with_its_status() -> None:
@@ -164,7 +118,7 @@ async def test_the_llms_errors_come_back_with_its_status() -> None:
         (asking(speech_model=5), {}, 400, "speech_model"),
         (asking(transcription_model=["x"]), {}, 400, "transcription_model"),
         (asking(modalities=7), {}, 400, "modalities"),
-        (asking(stream=True), {}, 400, "stream"),
+        (asking(stream=True), {}, 400, "pcm16"),
         (asking(audio=None), {}, 400, "audio"),
         (asking(audio={"voice": "nobody", "format": "wav"}), {}, 400, "Unknown voice"),
         (asking(transcription_model="nobody/nothing"), {"auto_download": False}, 404, "nobody/nothing"),
@@ -176,9 +130,3 @@ async def test_what_is_wrong_is_said(body: dict[str, Any], settings: dict[str, A
     async with serving(SmallLlm(), **settings) as client:
         answer = await client.post("/v1/chat/completions", content=json.dumps(body))
     assert (answer.status_code, word in answer.json()["error"]["message"]) == (status, True), answer.text
-
-
-def test_a_base_url_without_a_path_gets_v1() -> None:
-    assert base_url("http://localhost:11434") == "http://localhost:11434/v1/"
-    assert base_url("https://api.openai.com/v1") == "https://api.openai.com/v1/"
-    assert base_url("https://host/prefix/v1/") == "https://host/prefix/v1/"

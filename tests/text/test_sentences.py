@@ -429,3 +429,38 @@ def test_brackets_that_are_no_links_hold_nothing_up() -> None:
 def test_a_text_without_marks_is_cut_before_it_ends() -> None:
     splitter = Splitter()
     assert len(splitter.push("word " * 65)) == 1
+
+
+# --- A writer who stops for a while ---
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("Hello there.", ["Hello there."]),
+        ("It is late. Is it? ", ["Is it?"]),
+        ("Well...", ["Well..."]),
+        ("You said \u201cno.\u201d", ["You said \u201cno.\u201d"]),
+        ("你好。", ["你好。"]),
+        ("Hello there", []),
+        ("Hello there,", []),
+        ("It costs 3.", []),
+        ("I met Dr.", []),
+        ("Look at **this.", []),
+        ("Look at [this.", []),
+        ("", []),
+    ],
+)
+def test_a_sentence_at_the_end_is_spoken_when_nothing_follows_for_a_while(text: str, spoken: list[str]) -> None:
+    splitter = Splitter()
+    splitter.push(text)
+    assert splitter.rest() == spoken
+
+
+def test_after_a_while_the_text_goes_on() -> None:
+    splitter = Splitter()
+    assert splitter.push("It is late.") == []
+    assert splitter.rest() == ["It is late."]
+    assert splitter.rest() == []
+    assert splitter.push(" Good night. Sleep") == ["Good night."]
+    assert splitter.finish() == ["Sleep"]
