@@ -19,6 +19,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from speaches.concurrency import step_back
 from speaches.errors import TooBusy
 
 T = TypeVar("T")
@@ -79,7 +80,7 @@ class Scheduler(Generic[T, R]):
         self._batch_delay = batch_delay if batch_size > 1 else 0.0
         self._delayed: asyncio.TimerHandle | None = None
         """Set while a batch is given time to fill."""
-        self._threads = ThreadPoolExecutor(workers, thread_name_prefix=name)
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix=name, initializer=step_back)
         self._idle_workers = workers
         self._free_places = concurrency
         self._queue_size = queue_size

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Generator
 from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
-from speaches.concurrency import Threads, race, wait_even_if_cancelled
+from speaches.concurrency import NICENESS, Threads, race, together, wait_even_if_cancelled
 from tests.fakes import Gate
 
 
@@ -23,6 +25,27 @@ async def threads(size: int = 2) -> AsyncIterator[Threads]:
 async def settled() -> None:
     for _ in range(10):
         await asyncio.sleep(0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own elsewhere")
+async def test_threads_that_compute_and_what_they_start_leave_the_event_loop_the_first_place() -> None:
+    async with threads(size=1) as pool:
+        lower = max(niceness(), NICENESS)
+        assert await pool.run(niceness) == lower
+        child: list[int] = []
+
+        def start_a_thread() -> None:
+            thread = threading.Thread(target=lambda: child.append(niceness()))
+            thread.start()
+            thread.join()
+
+        await pool.run(start_a_thread)
+        assert child == [lower]
+
+
+def niceness() -> int:
+    """Of the calling thread."""
+    return os.getpriority(os.PRIO_PROCESS, 0)
 
 
 class Counting:
@@ -57,6 +80,12 @@ async def test_what_a_call_raises_is_raised_where_it_was_awaited() -> None:
     async with threads() as pool:
         with pytest.raises(ZeroDivisionError):
             await pool.run(lambda: 1 // 0)
+
+
+async def test_what_is_to_be_put_away_when_the_server_ends_is_put_away() -> None:
+    async with threads() as pool:
+        pass
+    assert await pool.run(str.upper, "closed") == "CLOSED"
 
 
 async def test_a_cancelled_caller_waits_for_its_call_to_end() -> None:
@@ -233,3 +262,47 @@ async def test_a_cancellation_while_the_loser_cleans_up_is_not_lost() -> None:
     may_end.set()
     await asyncio.wait([whole])
     assert whole.cancelled()
+
+
+# --- together ---
+
+
+async def test_all_results_come_in_order() -> None:
+    gate = asyncio.Event()
+
+    async def first() -> int:
+        await gate.wait()
+        return 1
+
+    async def second() -> int:
+        gate.set()
+        return 2
+
+    assert await together([first(), second()]) == [1, 2]
+    assert await together([]) == []
+
+
+@pytest.mark.parametrize("how", ["failure", "cancellation"])
+async def test_when_one_fails_or_all_are_left_the_others_have_ended(how: str) -> None:
+    ended: list[str] = []
+    started = asyncio.Event()
+
+    async def patient() -> None:
+        try:
+            started.set()
+            await asyncio.Event().wait()
+        finally:
+            await settled()
+            ended.append("patient")
+
+    async def hasty() -> None:
+        await (asyncio.Event() if how == "cancellation" else started).wait()
+        raise ValueError("broken")
+
+    whole = asyncio.create_task(together([patient(), hasty()]))
+    await started.wait()
+    if how == "cancellation":
+        whole.cancel()
+    (outcome,) = await asyncio.gather(whole, return_exceptions=True)
+    assert isinstance(outcome, ValueError if how == "failure" else asyncio.CancelledError)
+    assert ended == ["patient"]

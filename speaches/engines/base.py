@@ -29,6 +29,8 @@ class Task(StrEnum):
     TTS = "text-to-speech"
     VAD = "voice-activity-detection"
     EMBEDDING = "speaker-embedding"
+    END_OF_TURN = "end-of-turn-detection"
+    DENOISING = "audio-to-audio"
 
 
 # --- Recognition ---
@@ -256,4 +258,36 @@ class VoiceActivity(Protocol):
     def close(self) -> None: ...
 
 
-Engine: TypeAlias = SpeechToText | TextToSpeech | VoiceActivity
+# --- Turns of a conversation ---
+
+
+class EndOfTurn(Protocol):
+    """A judge of whether somebody who pauses has finished. Calls may run at the same time."""
+
+    def likelihood_of_end(self, samples: Samples) -> float:
+        """How likely a turn that sounds like this so far is finished, 0 to 1.
+
+        Takes shape (n,), 16 kHz: the turn, or its last 8 s, with the pause at its end.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+class NoisyStream(Protocol):
+    """One stream of audio under a denoiser, which remembers what it heard."""
+
+    def denoise(self, samples: Samples) -> Samples:
+        """The same stream without its noise, 256 samples late. Takes and returns shape (256 * n,), 16 kHz."""
+        ...
+
+
+class Denoiser(Protocol):
+    """A denoiser. Streams are independent and may run at the same time."""
+
+    def stream(self) -> NoisyStream: ...
+
+    def close(self) -> None: ...
+
+
+Engine: TypeAlias = SpeechToText | TextToSpeech | VoiceActivity | EndOfTurn | Denoiser

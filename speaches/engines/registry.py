@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from speaches.engines import espeak, kokoro, piper, pocketsphinx, silero, whisper
+from speaches.engines import denoise, espeak, kokoro, piper, pocketsphinx, silero, smart_turn, whisper
 from speaches.engines.base import Engine, Task
 from speaches.engines.description import Description
 
@@ -46,4 +46,4 @@ class EngineKind(Protocol):
     def load(self, folder: Path | None, settings: Settings) -> Engine: ...
 
 
-KINDS: Sequence[EngineKind] = (whisper, kokoro, piper, espeak, pocketsphinx, silero)
+KINDS: Sequence[EngineKind] = (whisper, kokoro, piper, espeak, pocketsphinx, silero, smart_turn, denoise)

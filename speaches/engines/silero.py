@@ -79,9 +79,11 @@ class SileroStream:
         if not len(samples):
             return np.empty(0, np.float32)
         frames = samples.reshape(-1, FRAME_SIZE)
-        contexts = np.vstack((self._context, frames[:-1, -CONTEXT_SIZE:]))
-        output, self._state["h"], self._state["c"] = self._session.run(
-            None, {"input": np.hstack((contexts, frames)), **self._state}
-        )
-        self._context = frames[-1, -CONTEXT_SIZE:].copy()
+        # Filled in place: for the one frame of a conversation, stacking would take a tenth of the time.
+        seen = np.empty((len(frames), CONTEXT_SIZE + FRAME_SIZE), np.float32)
+        seen[:, CONTEXT_SIZE:] = frames
+        seen[0, :CONTEXT_SIZE] = self._context
+        seen[1:, :CONTEXT_SIZE] = frames[:-1, -CONTEXT_SIZE:]
+        output, self._state["h"], self._state["c"] = self._session.run(None, {"input": seen, **self._state})
+        self._context = seen[-1, -CONTEXT_SIZE:].copy()
         return np.asarray(output, np.float32).reshape(-1)

@@ -48,7 +48,8 @@ class Models:
         self.aliases = Aliases(settings.model_aliases)
         self.hub = Hub.of(settings, kinds, os.environ)
         self.downloads = Downloads(self.hub.download)
-        ttls = {Task.STT: settings.stt_model_ttl, Task.TTS: settings.tts_model_ttl, Task.VAD: settings.vad_model_ttl}
+        ttls = {Task.STT: settings.stt_model_ttl, Task.TTS: settings.tts_model_ttl}
+        ttls |= dict.fromkeys((Task.VAD, Task.END_OF_TURN, Task.DENOISING), settings.vad_model_ttl)
         self.pool = Pool(
             self._load,
             self._schedule,
@@ -60,6 +61,10 @@ class Models:
     async def find(self, name: str) -> Model | None:
         """The model on disk that a name or alias means."""
         return await self._threads.run(self.catalogue.find, self.aliases.resolve(name))
+
+    async def first(self, task: Task) -> Model | None:
+        """A model for a task that can be done without, where nobody names one; None where none is on disk."""
+        return next((model for model in await self._threads.run(self.catalogue.models) if model.task == task), None)
 
     async def get(self, name: str | None, task: Task) -> Model:
         """The model that a request means, downloaded first if it is not on disk.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
+from speaches.concurrency import step_back
 from speaches.engines.base import Engine, Task
 from speaches.errors import Conflict, NotFound, SpeachesError, TimedOut
 from speaches.scheduling import Scheduler
@@ -69,7 +70,7 @@ class Pool:
         self._loaded: dict[str, Loaded] = {}
         self._loading: dict[str, asyncio.Task[Loaded]] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._threads = ThreadPoolExecutor(LOADERS, thread_name_prefix="load")
+        self._threads = ThreadPoolExecutor(LOADERS, thread_name_prefix="load", initializer=step_back)
 
     def loaded(self) -> list[Loaded]:
         return list(self._loaded.values())

@@ -258,7 +258,7 @@ def test_a_repository_for_no_engine_is_refused_before_anything_large_is_fetched(
     assert type(error) is InvalidRequest
     assert error.code == "unsupported_model"
     assert str(error) == (
-        "No engine here can run me/model: its files are not those of a model for whisper, kokoro, piper."
+        "No engine here can run me/model: its files are not those of a model for whisper, kokoro, piper, smart-turn, gtcrn."
     )
     assert not hub.cache.exists()
 
