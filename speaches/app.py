@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
 import speaches
-from speaches.api import activity, captions, chat, health, models, speech, transcriptions, voices
+from speaches.api import activity, calls, captions, chat, health, models, realtime, speech, transcriptions, voices
 from speaches.api.middleware import Answers, ClientGone, Edge, Gate
 from speaches.api.state import Server
 from speaches.api.validation import invalid, shortened
@@ -32,16 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-ROUTERS = (
-    transcriptions.router,
-    speech.router,
-    captions.router,
-    chat.router,
-    activity.router,
-    voices.router,
-    models.router,
-    health.router,
-)
+MODULES = (transcriptions, speech, captions, chat, activity, voices, models, realtime, calls, health)
 
 
 def create_app(settings: Settings, kinds: Sequence[EngineKind] = KINDS) -> FastAPI:
@@ -52,7 +43,7 @@ def create_app(settings: Settings, kinds: Sequence[EngineKind] = KINDS) -> FastA
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         preload = asyncio.create_task(server.preload(), name="preload")
         # After the server answers and before the first request needs them, as a rule: a quarter of a second.
-        imports = asyncio.create_task(server.threads.run(_import_audio), name="import")
+        imports = asyncio.create_task(server.threads.run(_import_later, settings), name="import")
         try:
             yield
         finally:
@@ -70,18 +61,23 @@ def create_app(settings: Settings, kinds: Sequence[EngineKind] = KINDS) -> FastA
         exception_handlers={HTTPException: _http_error, RequestValidationError: _validation_error},
     )
     app.state.server = server
-    for router in ROUTERS:
-        app.include_router(router)
+    for module in MODULES:
+        app.include_router(module.router)
     return app
 
 
-def _import_audio() -> None:
-    """Import what every request with audio needs."""
+def _import_later(settings: Settings) -> None:
+    """Import what every request with audio needs, then what conversations do."""
     import speaches.audio.decode
     import speaches.audio.encode
     import speaches.audio.resample
     import speaches.audio.stretch
+    import speaches.realtime.driver
+    import speaches.realtime.session
     import speaches.speech.speak  # noqa: F401
+
+    if settings.chat_completion_base_url is not None:
+        import httpx  # noqa: F401
 
 
 def _middleware(server: Server) -> list[Middleware]:
@@ -91,7 +87,7 @@ def _middleware(server: Server) -> list[Middleware]:
         allow_origins=server.settings.allow_origins,
         allow_methods=["*"],
         allow_headers=["*"],
-        expose_headers=["x-request-id", "x-cache"],
+        expose_headers=["x-request-id", "x-cache", "location"],
     )
     return [
         Middleware(Edge, metrics=server.metrics),

@@ -12,10 +12,11 @@ import signal
 import socket
 import sys
 import threading
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 import speaches
 from speaches.errors import InvalidRequest, SpeachesError
@@ -31,7 +32,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NOISY = ("httpx", "httpcore", "huggingface_hub", "kokoro_onnx", "piper", "phonemizer", "faster_whisper", "aioice")
+MAX_MESSAGE_BYTES = 24 * 1024**2  # of a WebSocket: 15 MiB of audio in base64, as OpenAI takes, and what is around it
 MAX_HEAD_BYTES = 65536  # of a request line and its headers; others allow 8 to 64 KiB
+MOST_FRAGMENTS = 16_384  # of one message; empty ones would be no bytes, and yet memory
+CLOSE_TIMEOUT = 10.0  # seconds that the client of a WebSocket which has ended gets to read the rest
 LAST_SECONDS = 1.0  # over SHUTDOWN_TIMEOUT, to cancel what still runs and to free the models
 
 
@@ -61,7 +66,7 @@ def serve(
     # What uvicorn does when it has stopped is to send itself the signal again, and a process that is killed by one looks like a failure.
     signal.signal(signal.SIGTERM, _exit)
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for noisy in ("httpx", "httpcore", "huggingface_hub", "kokoro_onnx", "piper", "phonemizer", "faster_whisper"):
+    for noisy in NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     warn_of_old_names(os.environ)
     listener = _listen(settings.uvicorn_host, settings.uvicorn_port) if fd is None else socket.socket(fileno=fd)
@@ -97,6 +102,9 @@ def config_of(app: object, settings: Settings, lifespan: Literal["on", "off"] = 
     return uvicorn.Config(
         app,  # type: ignore[arg-type]
         http=_Protocol,
+        ws=_WebSocket,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # base64 of audio hardly shrinks, and each connection would hold 300 kB for it
         lifespan=lifespan,
         log_config=None,
         access_log=False,  # ours leaves out the query, which may carry a key
@@ -132,6 +140,49 @@ class _Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._in_body = False
         super().on_message_complete()
+
+
+class _WebSocket(WebSocketsSansIOProtocol):
+    """A WebSocket that reads no more from a client than it is asked for, and does not wait for ever for one that reads nothing."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.logger = _quiet
+        self.close_timeout = CLOSE_TIMEOUT
+
+    def handle_cont(self, event: Any) -> None:
+        if len(self.frames) >= MOST_FRAGMENTS and not self.close_sent:
+            self.conn.fail(1009, "too many fragments")
+            self.handle_parser_exception()
+        if self.close_sent:
+            self.frames = []
+        else:
+            super().handle_cont(event)
+
+    def handle_ping(self) -> None:
+        if self.writable.is_set():
+            super().handle_ping()
+        else:
+            self.conn.data_to_send()  # no pong for who does not read: they would pile up
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if self.initial_response is not None and self.close_sent:
+            # Else uvicorn logs each refusal, such as of a wrong key, as an error of the application.
+            self.handshake_complete = True
+
+    async def run_asgi(self) -> None:
+        await super().run_asgi()
+        # A transport that is closed goes on trying to send what it has.
+        self.loop.call_later(self.close_timeout, self.transport.abort)
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self.loop.call_later(self.close_timeout, self.transport.abort)
+
+
+_quiet = logging.getLogger(f"{__name__}.websocket")
+_quiet.setLevel(logging.WARNING)  # below it uvicorn tells of each connection with its query, which may carry a key
 
 
 def _refusal(error: SpeachesError) -> bytes:

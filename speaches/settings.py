@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 logger = logging.getLogger(__name__)
@@ -62,6 +62,22 @@ VoiceAliases = Annotated[dict[str, list[str]], NoDecode, BeforeValidator(_voice_
 Device = Literal["auto", "cpu", "cuda"]
 Seconds = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+IceUrl = Annotated[str, Field(pattern=r"^(stun|turn)s?:\S+$")]
+
+
+class IceServer(BaseModel):
+    """As in a browser's RTCPeerConnection."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    urls: list[IceUrl] | IceUrl
+    username: str | None = None
+    credential: SecretStr | None = None
+
+    @property
+    def for_aiortc(self) -> dict[str, Any]:
+        credential = self.credential.get_secret_value() if self.credential else None
+        return {"urls": self.urls, "username": self.username, "credential": credential}
 
 
 class Settings(BaseSettings):
@@ -148,13 +164,22 @@ class Settings(BaseSettings):
     """The LLM's model, in place of whatever a request names."""
     chat_completion_api_key: SecretStr | None = None
     """The LLM's key."""
+    chat_completion_timeout: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds that the LLM may keep silent, before its answer and within it; more is a 504."""
+
+    realtime_session_seconds: Annotated[float, Field(gt=0)] = 3600.0
+    """How long a Realtime session may last; OpenAI ends them after an hour too."""
+    realtime_max_sessions: Count = 64
+    """Realtime sessions at the same time; one more gets a 429."""
+    webrtc_ice_servers: Annotated[list[IceServer], NoDecode, BeforeValidator(_list)] = []
+    """STUN and TURN servers for WebRTC, where clients can't reach the server's own addresses: a JSON list."""
 
     # Limits
     stt_concurrency: Count = 16
     """Requests that one recogniser works on in turns; more wait."""
     stt_queue_size: Annotated[int, Field(ge=0)] = 128
     """Requests that may wait for one recogniser; one more gets a 429."""
-    tts_concurrency: Count = 16
+    tts_concurrency: Count = 64
     """Requests that one voice model works on in turns; more wait."""
     tts_queue_size: Annotated[int, Field(ge=0)] = 128
     """Requests that may wait for one voice model; one more gets a 429."""

@@ -18,8 +18,10 @@ from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from speaches.api.keys import check_keys, is_public
-from speaches.errors import SpeachesError, TooLarge, Unavailable, internal_error
+from speaches.api.keys import check_key, is_public, key_of, takes_secrets
+from speaches.api.validation import shortened
+from speaches.errors import NotFound, SpeachesError, TooLarge, Unavailable, internal_error
+from speaches.realtime.secrets import ClientSecrets, is_secret
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,6 +34,8 @@ logger = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 # They take a text, which is read as a whole; all else takes files.
 TEXT_PATHS = ("/v1/audio/speech", "/v1/audio/speech/captions")
+SESSION_PATHS = ("/v1/realtime/client_secrets", "/v1/realtime/sessions", "/v1/realtime/transcription_sessions")
+LARGEST_SESSION = 1024**2  # bytes
 LONGEST_PATH = 200  # characters of a path in the log
 MOST_IN_MEMORY = 256 * 1024**2  # bytes of a body that is not a form: three hours of mp3 in base64
 
@@ -48,7 +52,7 @@ class Edge:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
@@ -60,8 +64,8 @@ class Edge:
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
+            if message["type"] in ("http.response.start", "websocket.http.response.start", "websocket.accept"):
+                status = message.get("status", 101)
                 MutableHeaders(scope=message)["x-request-id"] = request_id
             await send(message)
 
@@ -72,8 +76,9 @@ class Edge:
                 status = 499  # as nginx logs it
             finally:
                 seconds = time.perf_counter() - started
-                self._metrics.observe(_route(scope), scope["method"], status, seconds)
-                logger.info("%s %s %s %.0f ms %s", scope["method"], _path(scope), status, seconds * 1000, request_id)
+                method = scope.get("method", "WEBSOCKET")
+                self._metrics.observe(_route(scope), method, status, seconds)
+                logger.info("%s %s %s %.0f ms %s", method, _path(scope), status, seconds * 1000, request_id)
 
 
 class Answers:
@@ -83,14 +88,18 @@ class Answers:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         request_id = scope["state"]["request_id"]
+        # A WebSocket is refused as a request is, before it becomes one: clients look at the status.
+        prefix = "websocket." if scope["type"] == "websocket" else ""
         begun = False
 
         async def watched(message: Message) -> None:
             nonlocal begun
+            if message["type"] == "websocket.close" and not begun:  # Starlette's answer where it knows no route
+                raise NotFound(f"There is no WebSocket at {shortened(scope['path'])}; see /docs.", code="unknown_url")
             begun = True
             await send(message)
 
@@ -104,12 +113,12 @@ class Answers:
             # The server stops and has waited for long enough. The task ends here, so there is nobody to pass this on to; an answer that
             # has begun is broken off by uvicorn.
             if not begun:
-                await _send_error(send, *_answer_of(Unavailable("The server is shutting down."), request_id))
+                await _send_error(send, prefix, *_answer_of(Unavailable("The server is shutting down."), request_id))
         except Exception as error:
             answer = _answer_of(error, request_id)
             if begun:  # all that is left is to break it off, so that the client notices
                 raise
-            await _send_error(send, *answer)
+            await _send_error(send, prefix, *answer)
 
 
 def _route(scope: Scope) -> str:
@@ -137,12 +146,12 @@ def _answer_of(error: Exception, request_id: str) -> tuple[int, dict[str, object
     return 500, internal_error(request_id), {}
 
 
-async def _send_error(send: Send, status: int, body: dict[str, object], headers: dict[str, str]) -> None:
+async def _send_error(send: Send, prefix: str, status: int, body: dict[str, object], headers: dict[str, str]) -> None:
     content = json.dumps(body).encode()
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     raw += [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": raw})
-    await send({"type": "http.response.body", "body": content})
+    await send({"type": f"{prefix}http.response.start", "status": status, "headers": raw})
+    await send({"type": f"{prefix}http.response.body", "body": content})
 
 
 class Gate:
@@ -151,24 +160,36 @@ class Gate:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._key = settings.api_key.get_secret_value() if settings.api_key else None
+        self._secrets = ClientSecrets(self._key)
         self._upload_limit = settings.max_upload_bytes
-        # JSON is parsed as a whole. A character takes up to 12 bytes in it.
-        self._json_limit = min(settings.max_upload_bytes, settings.max_text_chars * 12 + 65536)
+        # JSON is parsed as a whole. A character takes up to 12 bytes in it. By path:
+        self._limits = {
+            **dict.fromkeys(TEXT_PATHS, settings.max_text_chars * 12 + 65536),
+            **dict.fromkeys(SESSION_PATHS, LARGEST_SESSION),
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        if self._key is not None and not is_public(scope["method"], scope["path"]):
-            check_keys(headers.items(), QueryParams(scope.get("query_string", b"")).multi_items(), self._key)
-        await self._app(scope, self._limited(receive, headers, scope["path"]), send)
+        if self._key is not None and not is_public(scope.get("method", "WEBSOCKET"), scope["path"]):
+            self._check(headers, scope, self._key)
+        limited = self._limited(receive, headers, scope["path"]) if scope["type"] == "http" else receive
+        await self._app(scope, limited, send)
+
+    def _check(self, headers: Headers, scope: Scope, key: str) -> None:
+        given = key_of(headers.items(), QueryParams(scope.get("query_string", b"")).multi_items())
+        if given is not None and is_secret(given) and takes_secrets(scope["path"]):
+            self._secrets.read(given, time.time())
+        else:
+            check_key(given, key)
 
     def _limited(self, receive: Receive, headers: Headers, path: str) -> Receive:
         # A form's file goes to disk as it comes; anything else is held in memory.
         is_form = headers.get("content-type", "").lower().startswith("multipart/form-data")
         in_memory = self._upload_limit if is_form else min(self._upload_limit, MOST_IN_MEMORY)
-        limit = self._json_limit if path in TEXT_PATHS else in_memory
+        limit = min(in_memory, self._limits.get(path, in_memory))
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > limit:
             raise _too_large(limit)

@@ -100,7 +100,7 @@ def check(asked: SpokenText, settings: Settings) -> None:
 
 async def completed(asked: T, server: Server) -> T:
     """The request with what the preset that it names adds to it."""
-    preset = await server.threads.run(server.presets.find, asked.voice) if asked.voice else None
+    preset = await server.preset(asked.voice)
     if preset is None:
         return asked
     kept = {"model": preset.model, "speed": preset.speed, "language": preset.language}

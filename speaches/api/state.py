@@ -12,10 +12,12 @@ from starlette.requests import Request
 from speaches.api.metrics import Metrics
 from speaches.chat.history import SpokenHistory
 from speaches.chat.llm import Llm
+from speaches.chat.transcripts import Transcripts
 from speaches.concurrency import Threads
 from speaches.models.models import Models
+from speaches.realtime.calls import Calls
 from speaches.speech.cache import SpeechCache
-from speaches.speech.presets import Presets, default_folder
+from speaches.speech.presets import Preset, Presets, default_folder
 
 if TYPE_CHECKING:
     from speaches.audio.decode import AudioLimits
@@ -37,8 +39,12 @@ class Server:
         self.threads = Threads(AUDIO_THREADS, "audio")
         self.lookups = Threads(LOOKUP_THREADS, "lookup")
         self.models = Models(settings, kinds, self.threads)
-        self.llm = Llm(settings)
+        self.llm = Llm(settings, self.threads)
         self.spoken = SpokenHistory()
+        self.transcripts = Transcripts()
+        self.calls = Calls()
+        self.sessions = 0
+        """Realtime sessions that are open."""
         self.speech_cache = SpeechCache(settings.speech_cache_bytes)
         self.presets = Presets(settings.voices_dir or default_folder(os.environ))
         self.ready = not settings.preload_models
@@ -50,6 +56,10 @@ class Server:
 
         return AudioLimits.of(self.settings)
 
+    async def preset(self, name: str | None) -> Preset | None:
+        """The voice that was kept under this name or id."""
+        return await self.threads.run(self.presets.find, name) if name else None
+
     async def preload(self) -> None:
         try:
             await self.models.preload()
@@ -59,6 +69,7 @@ class Server:
             self.ready = True
 
     async def close(self) -> None:
+        await self.calls.close()
         await self.llm.close()
         await self.models.close()
         self.lookups.close()

@@ -146,9 +146,10 @@ class TranscriptionForm(TranslationForm):
 def check_combination(form: TranslationForm) -> None:
     """Raise InvalidRequest for parameters that contradict each other."""
     granularities, include = getattr(form, "timestamp_granularities", []), getattr(form, "include", [])
-    if granularities and form.response_format not in ("verbose_json", "srt", "vtt"):
+    # Segments are what there is by default: Vercel's AI SDK names them whatever the format.
+    if "word" in granularities and form.response_format not in ("verbose_json", "srt", "vtt"):
         raise InvalidRequest(
-            "timestamp_granularities needs response_format=verbose_json.",
+            "timestamp_granularities=word needs response_format=verbose_json.",
             param="timestamp_granularities",
             code="invalid_value",
         )

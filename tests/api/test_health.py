@@ -221,7 +221,7 @@ async def test_browsers_may_read_errors_too(make_app: MakeApp, engines: FakeEngi
         assert [answer.status_code for answer in answers] == [401, 404, 405, 413, 500, 400, 200]
         for answer in answers:
             assert answer.headers["access-control-allow-origin"] in (ORIGIN, "*")
-            assert answer.headers["access-control-expose-headers"] == "x-request-id, x-cache"
+            assert answer.headers["access-control-expose-headers"] == "x-request-id, x-cache, location"
             assert len(answer.headers.get_list("x-request-id")) == 1
 
 

@@ -120,7 +120,12 @@ REACHES = [
     Reaches(
         "words",
         False,
-        ([("response_format", "verbose_json")], [("response_format", "text")], []),
+        (
+            [("response_format", "verbose_json")],
+            [("response_format", "text")],
+            [("response_format", "json"), ("timestamp_granularities[]", "segment")],
+            [],
+        ),
         ({"response_format": "json"},),
     ),
     Reaches(
@@ -339,9 +344,8 @@ def refused_json(what: str, param: str, word: str, fields: dict[str, Any]) -> Ro
 TIMES = "timestamp_granularities"
 REFUSED = [
     *(
-        refused(f"times with {name}", TIMES, "verbose_json", [("response_format", name), (f"{TIMES}[]", value)])
+        refused(f"times with {name}", TIMES, "verbose_json", [("response_format", name), (f"{TIMES}[]", "word")])
         for name in ("json", "text")
-        for value in ("word", "segment")
     ),
     refused("times without a format", TIMES, "verbose_json", [(f"{TIMES}[]", "word")]),
     refused(

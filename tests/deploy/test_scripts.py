@@ -12,7 +12,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = sorted((ROOT / "scripts").iterdir())
+SCRIPTS = sorted(path for path in (ROOT / "scripts").iterdir() if path.is_file())
 
 # A Python that notes what it was asked to do. It knows its version and makes "virtual environments" of itself.
 PYTHON = """#!/bin/bash
@@ -163,7 +163,11 @@ def test_a_folder_that_is_no_environment_is_not_touched(checkout: Checkout) -> N
     assert (checkout.folder / ".venv/notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("script", [*SCRIPTS, ROOT / ".ci/run", *(ROOT / "builder").glob("*.sh")], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "script",
+    [*SCRIPTS, ROOT / "scripts/clients/run", ROOT / ".ci/run", *(ROOT / "builder").glob("*.sh")],
+    ids=lambda path: path.name,
+)
 def test_a_script_can_be_executed_and_has_no_syntax_error(script: Path) -> None:
     assert os.access(script, os.X_OK)
     assert script.read_text().startswith(("#!/usr/bin/env bash\n", "#!/bin/bash\n"))
