@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from agents import function_tool, set_tracing_disabled
-from agents.realtime import RealtimeAgent, RealtimeModelSendInterrupt, RealtimeRunner, RealtimeSession
+from agents.realtime import RealtimeAgent, RealtimeRunner, RealtimeSession
 from checks import (
     FAREWELL,
     FORECAST,
@@ -164,13 +164,12 @@ async def interrupts(conversation: Conversation) -> None:
 
 
 async def interrupts_by_hand(conversation: Conversation) -> None:
-    """`session.interrupt()` leaves cancelling to the server where that may interrupt: it truncates, and the response goes on."""
+    """`session.interrupt()` leaves cancelling to the server where that may interrupt: it truncates, and that ends the response."""
     await conversation.session.send_message(SPOKEN["story"])
     await conversation.until(lambda: conversation.told("audio"))
     await asyncio.sleep(0.5)
     await conversation.session.interrupt()
     await conversation.until(lambda: conversation.came("conversation.item.truncated"))
-    await conversation.session.model.send_event(RealtimeModelSendInterrupt(force_response_cancel=True))
     await conversation.until(lambda: conversation.came("response.done"))
     (done,) = conversation.came("response.done")
     assert done["response"]["status_details"] == {"type": "cancelled", "reason": "client_cancelled"}

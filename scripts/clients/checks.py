@@ -32,7 +32,7 @@ PATIENCE = 30.0  # seconds until what does not come is a failure
 GREETING = "Thank you for calling, how can I help you?"
 FORECAST = "The weather is nice today."
 FAREWELL = "Goodbye, see you tomorrow."
-STORY_BEGINS = "Good morning and welcome to the show."
+STORY_BEGINS = "Good morning and welcome to the show. The quick brown fox jumps over the lazy dog."
 
 
 @contextmanager

@@ -10,7 +10,7 @@ const PATIENCE = 30_000; // ms until what does not come is a failure
 export const GREETING = "Thank you for calling, how can I help you?";
 export const FORECAST = "The weather is nice today.";
 export const FAREWELL = "Goodbye, see you tomorrow.";
-export const STORY_BEGINS = "Good morning and welcome to the show.";
+export const STORY_BEGINS = "Good morning and welcome to the show. The quick brown fox jumps over the lazy dog.";
 export const SPOKEN = JSON.parse(readFileSync(`${process.env.RECORDINGS}/spoken.json`, "utf8"));
 
 let failed = false;
