@@ -15,6 +15,7 @@ from tests.api.realtime_client import TEXT, TRANSCRIBED, Client, Place, talking
 from tests.api.serving import serving
 from tests.chat.llm import DEATH, DONE, SmallLlm, finish
 from tests.fakes import PATIENCE, FakeEngines, FakeVoice
+from tests.recordings import tone, wav
 
 FIRST = "The first sentence is here. "
 SECRET = "/home/somebody/secret.bin"
@@ -92,7 +93,7 @@ async def test_the_llm_talks_rubbish(make_app: MakeApp, raw: bytes) -> None:
 async def test_the_llm_can_not_be_reached(make_app: MakeApp) -> None:
     app = make_app(chat_completion_base_url="http://127.0.0.1:9")
     async with serving(app) as server, Place(server, SmallLlm()).client() as client:
-        await failed(client)
+        assert "CHAT_COMPLETION_BASE_URL" in (await failed(client))["message"]
         await client.is_alive()
 
 
@@ -229,6 +230,42 @@ async def test_a_slow_recogniser_holds_up_nothing_but_the_answer(make_app: MakeA
         await client.until("conversation.item.input_audio_transcription.completed", times=2)
         assert (await client.until("response.done"))["response"]["status"] == "completed"
         assert len(place.llm.asked) == 1, "both turns are answered by one"
+
+
+# --- Queues that are full ---
+
+
+async def test_a_voice_whose_queue_is_full(make_app: MakeApp, engines: FakeEngines) -> None:
+    async with talking(make_app, FIRST, tts_concurrency=1, tts_queue_size=0) as place:
+        engines.voice.gate.close()
+        async with place.client() as client, place.server.client() as other:
+            speech = asyncio.create_task(other.post("/v1/audio/speech", json={"input": "Hello."}))
+            await engines.voice.gate.reached()
+            assert (await failed(client))["code"] == "rate_limit_exceeded"
+            engines.voice.gate.open()
+            assert (await speech).status_code == 200
+            await works_again(place, client)
+        await place.is_empty()
+
+
+async def test_a_recogniser_whose_queue_is_full(make_app: MakeApp, engines: FakeEngines) -> None:
+    async with talking(make_app, FIRST, stt_concurrency=1, stt_queue_size=0) as place:
+        engines.recogniser.gate.close()
+        async with place.client() as client, place.server.client() as other:
+            await client.update(**TRANSCRIBED)
+            recording = {"file": wav(tone(440, 1.0, 16_000))}
+            transcription = asyncio.create_task(other.post("/v1/audio/transcriptions", files=recording))
+            await engines.recogniser.gate.reached()
+            await client.speaks()
+            await client.is_quiet()
+            failure = await client.until("conversation.item.input_audio_transcription.failed")
+            assert failure["error"]["code"] == "rate_limit_exceeded"
+            engines.recogniser.gate.open()
+            assert (await transcription).status_code == 200
+            await client.speaks()
+            await client.is_quiet()
+            await client.until("conversation.item.input_audio_transcription.completed")
+        await place.is_empty()
 
 
 # --- Bugs of ours ---
