@@ -61,10 +61,12 @@ async def test_what_a_client_leaves_null_is_absent(make_app: MakeApp, engines: F
     assert [(piece.voice, piece.speed, piece.language) for piece in engines.voice.pieces] == [("ada", 1.0, None)] * 2
 
 
-async def test_what_clients_send_besides_is_ignored(make_app: MakeApp) -> None:
+async def test_what_clients_send_besides_is_ignored(make_app: MakeApp, engines: FakeEngines) -> None:
     async with speaking(make_app) as (_, client):
         await said(client, instructions="None", backend="openai", user="me", unheard_of={"a": [1]})
         await said(client, instructions="Speak in a cheerful and positive tone.")
+    plain, cheerful = engines.voice.pieces
+    assert plain == cheerful
 
 
 async def test_speed_and_voice_reach_the_engine(make_app: MakeApp, engines: FakeEngines) -> None:

@@ -209,6 +209,7 @@ async def test_leaving_in_the_middle_is_noticed_by_the_llm() -> None:
         await anext(answer)
         await answer.aclose()
         await small.left.wait()
+    assert len(small.asked) == 1, "and it was not asked again"
 
 
 def test_a_base_url_without_a_path_gets_v1() -> None:
