@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from aiohttp import web
 
@@ -56,17 +54,3 @@ def _event(delta: dict[str, str], finish_reason: str | None = None) -> bytes:
         "choices": choices,
     }
     return f"data: {json.dumps(chunk)}\n\n".encode()
-
-
-@asynccontextmanager
-async def listening(llm: PacedLlm) -> AsyncIterator[str]:
-    """Its address, for CHAT_COMPLETION_BASE_URL."""
-    upstream = web.Application()
-    upstream.router.add_post("/v1/chat/completions", llm.complete)
-    runner = web.AppRunner(upstream, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()

@@ -27,7 +27,7 @@ import httpx
 import numpy as np
 
 from bench.hours import memory
-from bench.llm import FIRST_SENTENCE, PacedLlm, listening
+from bench.llm import FIRST_SENTENCE, PacedLlm
 from bench.serving import server
 from bench.talking import RATE, Client, Heard, Said, Sentence, sentence, session
 from bench.widen import TINY
@@ -35,6 +35,7 @@ from speaches.audio.resample import resample
 from speaches.engines import espeak, whisper
 from speaches.engines.base import SAMPLE_RATE, DecodeOptions, Piece, Window
 from speaches.settings import Settings
+from tests.chat.llm import listening
 
 RECOGNISER = "speaches-test/whisper-synth"
 VOICE_MODEL, VOICE = "speaches/espeak-ng", "en-us"

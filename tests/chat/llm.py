@@ -13,7 +13,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from aiohttp import web
 
@@ -131,8 +131,12 @@ class SmallLlm:
         return answer
 
 
+class Answering(Protocol):
+    async def complete(self, request: web.Request) -> web.StreamResponse: ...
+
+
 @asynccontextmanager
-async def listening(llm: SmallLlm) -> AsyncIterator[str]:
+async def listening(llm: Answering) -> AsyncIterator[str]:
     """The address of `llm`."""
     upstream = web.Application()
     upstream.router.add_post("/v1/chat/completions", llm.complete)
