@@ -87,13 +87,19 @@ def test_no_more_can_be_played_than_was_sent() -> None:
     assert talk.sent() == ["conversation.item.truncated"]
 
 
-def test_a_client_may_truncate_before_it_cancels() -> None:
+def truncated() -> tuple[Talk, Respond]:
+    """A client that has played a word, and truncates the answer while it is being sent."""
     talk = Talk()
     talk.says("What time is it?")
     work = talk.asked_to_respond()
     talk.says_aloud(work.response_id, "It is noon now.", 1200, sent=1000, words=WORDS)
     item_id = talk.one("response.content_part.added")["item_id"]
     talk.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=250)
+    return talk, work
+
+
+def test_a_client_may_truncate_before_it_cancels() -> None:
+    talk, _ = truncated()
     talk.send("response.cancel")
     events = talk.took()
     assert [event["type"] for event in events] == ["conversation.item.truncated", *ANSWER]
@@ -102,24 +108,14 @@ def test_a_client_may_truncate_before_it_cancels() -> None:
 
 def test_truncating_what_is_being_spoken_ends_the_answer() -> None:
     """openai-agents' `session.interrupt()` does no more than this."""
-    talk = Talk()
-    talk.says("What time is it?")
-    work = talk.asked_to_respond()
-    talk.says_aloud(work.response_id, "It is noon now.", 1200, sent=1000, words=WORDS)
-    item_id = talk.one("response.content_part.added")["item_id"]
-    talk.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=250)
+    talk, work = truncated()
     assert talk.sent() == ["conversation.item.truncated", *ANSWER]
     assert talk.asked(StopResponding) == [StopResponding(work.response_id)]
 
 
 @pytest.mark.parametrize("response_id", [None, "own"])
 def test_a_cancel_after_that_is_no_mistake_but_another_one_is(response_id: str | None) -> None:
-    talk = Talk()
-    talk.says("What time is it?")
-    work = talk.asked_to_respond()
-    talk.says_aloud(work.response_id, "It is noon now.", 1200, sent=1000, words=WORDS)
-    item_id = talk.one("response.content_part.added")["item_id"]
-    talk.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=250)
+    talk, work = truncated()
     talk.sent()
     cancel: dict[str, Any] = {"response_id": work.response_id} if response_id else {}
     talk.send("response.cancel", **cancel)
