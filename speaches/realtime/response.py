@@ -34,7 +34,6 @@ class Output:
 
     item: Item
     index: int
-    closed: bool = False
 
 
 @dataclass
