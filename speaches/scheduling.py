@@ -95,6 +95,11 @@ class Scheduler(Generic[T, R]):
         return len(self._queue)
 
     @property
+    def waiting(self) -> int:
+        """Tasks of the requests that are in, which no worker has taken yet."""
+        return sum(len(request.waiting) for request in self._turns)
+
+    @property
     def busy(self) -> bool:
         return bool(self._running)
 
@@ -152,8 +157,7 @@ class Scheduler(Generic[T, R]):
     def _wants_to_run(self, request: Request[T, R]) -> None:
         if request not in self._turns:
             self._turns.append(request)
-        waiting = sum(len(one.waiting) for one in self._turns)
-        if not self._batch_delay or waiting >= self._batch_size:
+        if not self._batch_delay or self.waiting >= self._batch_size:
             self._dispatch()
         elif self._delayed is None:
             self._delayed = asyncio.get_running_loop().call_later(self._batch_delay, self._dispatch)

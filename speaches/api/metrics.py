@@ -42,6 +42,12 @@ class Metrics:
         self._queued = Gauge(
             "speaches_model_queue", "Requests that wait for a loaded model.", ("model",), registry=self._registry
         )
+        self._waiting = Gauge(
+            "speaches_model_tasks_waiting",
+            "Windows to hear or pieces to speak that wait for a thread of a loaded model.",
+            ("model",),
+            registry=self._registry,
+        )
 
     def phantoms(self, count: int) -> None:
         self._phantoms.inc(count)
@@ -56,9 +62,10 @@ class Metrics:
         self._audio.labels(kind).inc(seconds)
 
     def page(self, models: Models) -> bytes:
-        for gauge in (self._users, self._queued):
+        for gauge in (self._users, self._queued, self._waiting):
             gauge.clear()
         for loaded in models.pool.loaded():
             self._users.labels(loaded.model.id).set(loaded.users)
             self._queued.labels(loaded.model.id).set(loaded.scheduler.queued if loaded.scheduler else 0)
+            self._waiting.labels(loaded.model.id).set(loaded.scheduler.waiting if loaded.scheduler else 0)
         return generate_latest(self._registry)

@@ -119,8 +119,15 @@ class Serving:
 
     def users(self) -> int:
         """How many requests use a model, by /metrics."""
+        return self._sum("speaches_model_users")
+
+    def waiting(self) -> int:
+        """How many windows and pieces wait for a model's thread, by /metrics."""
+        return self._sum("speaches_model_tasks_waiting")
+
+    def _sum(self, gauge: str) -> int:
         page = self.state.metrics.page(self.state.models).decode()
-        return round(sum(samples(page, "speaches_model_users").values()))
+        return round(sum(samples(page, gauge).values()))
 
 
 @dataclass

@@ -113,7 +113,7 @@ async def test_metrics_of_routes_models_and_audio(make_app: MakeApp, engines: Fa
         answer = await client.get("/metrics")
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
         families = {family.name for family in text_string_to_metric_families(answer.text)}
-        assert {"speaches_request_seconds", "speaches_model_users", "speaches_model_queue"} <= families
+        assert {"speaches_request_seconds", "speaches_model_queue", "speaches_model_tasks_waiting"} <= families
         counts = samples(answer.text, "speaches_request_seconds_count")
         routes = {(dict(labels)["route"], dict(labels)["status"]): count for labels, count in counts.items()}
         assert routes == {

@@ -212,7 +212,7 @@ async def test_a_short_request_overtakes_a_long_one_after_a_piece(make_app: Make
         long = asyncio.create_task(said(client, "First, the long one begins. " + LONG))
         await gate.reached()
         short = asyncio.create_task(said(client, "Short."))
-        while server.users() < 2:
+        while server.waiting() < 2:  # the long one's second piece, and the short one's only
             await client.get("/health")
         gate.open()
         await short
