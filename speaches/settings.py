@@ -8,8 +8,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 logger = logging.getLogger(__name__)
@@ -55,10 +56,33 @@ def _voice_aliases(value: Any) -> Any:
     return {name: [voices] if isinstance(voices, str) else voices for name, voices in value.items()}
 
 
+def _http_url(value: str) -> str:
+    """Checked at the start: a wrong one would fail with every request."""
+    value = value.strip()
+    try:
+        parts = urlsplit(value)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets, or a port that is no number
+        good = False
+    if not good:
+        raise ValueError("should be the URL of a server, such as http://localhost:11434")
+    return value
+
+
+def _header_key(value: SecretStr) -> SecretStr:
+    """What a header can carry: a line end, as files of secrets have it, would come back in an error, and the key with it."""
+    key = value.get_secret_value().strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError("should be letters, digits and signs of ASCII")
+    return SecretStr(key)
+
+
 Names = Annotated[list[str], NoDecode, BeforeValidator(_list)]
 Paths = Annotated[list[Path], NoDecode, BeforeValidator(_paths)]
 Aliases = Annotated[dict[str, str], NoDecode, BeforeValidator(_aliases)]
 VoiceAliases = Annotated[dict[str, list[str]], NoDecode, BeforeValidator(_voice_aliases)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+HeaderKey = Annotated[SecretStr, AfterValidator(_header_key)]
 Device = Literal["auto", "cpu", "cuda"]
 Seconds = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -158,11 +182,11 @@ class Settings(BaseSettings):
     """Memory for speech that was made before, so that the same request is answered at once; 0 keeps none."""
 
     # Voice chat
-    chat_completion_base_url: str | None = None
+    chat_completion_base_url: HttpUrl | None = None
     """The LLM of voice chat: any OpenAI-compatible API; without a path, `/v1` is added."""
     chat_completion_model: str | None = None
     """The LLM's model, in place of whatever a request names."""
-    chat_completion_api_key: SecretStr | None = None
+    chat_completion_api_key: HeaderKey | None = None
     """The LLM's key."""
     chat_completion_timeout: Annotated[float, Field(gt=0)] = 600.0
     """Seconds that the LLM may keep silent, before its answer and within it; more is a 504."""

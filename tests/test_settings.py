@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from speaches.cli import explain
 from speaches.settings import OLD_NAMES, Settings, warn_of_old_names
 
 
@@ -180,3 +181,33 @@ def test_a_bad_value_is_an_error_that_names_the_setting(monkeypatch: pytest.Monk
         settings(monkeypatch, **{name: value})
     named = {str(error["loc"][0]).lower() for error in refused.value.errors()}
     assert named & {name.lower(), OLD_NAMES.get(name, name).lower()}
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost:11434", "http://[bad", "http://host:port/v1", "ftp://host/v1", "http://", "/v1"]
+)
+def test_an_llms_address_that_is_none_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    with pytest.raises(ValidationError, match="http://localhost:11434"):
+        settings(monkeypatch, CHAT_COMPLETION_BASE_URL=url)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:11434", "https://api.openai.com/v1", "http://[::1]:80/v1", "HTTP://host"]
+)
+def test_an_llms_address_is_kept_as_it_is(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    assert settings(monkeypatch, CHAT_COMPLETION_BASE_URL=url).chat_completion_base_url == url
+    assert settings(monkeypatch, CHAT_COMPLETION_BASE_URL="").chat_completion_base_url is None
+
+
+def test_the_llms_key_and_address_lose_the_line_end_of_their_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = settings(monkeypatch, CHAT_COMPLETION_API_KEY=" sk-llm\n", CHAT_COMPLETION_BASE_URL="http://host\n")
+    assert made.chat_completion_api_key is not None
+    assert made.chat_completion_api_key.get_secret_value() == "sk-llm"
+    assert made.chat_completion_base_url == "http://host"
+
+
+@pytest.mark.parametrize("key", ["sk-\nllm", "sk-süß", "sk-\x7fllm"])
+def test_a_key_that_no_header_can_carry_is_refused_and_not_repeated(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    with pytest.raises(ValidationError, match="ASCII") as caught:
+        settings(monkeypatch, CHAT_COMPLETION_API_KEY=key)
+    assert explain(caught.value) == ["  CHAT_COMPLETION_API_KEY: should be letters, digits and signs of ASCII"]

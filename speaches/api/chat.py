@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
 import copy
 import functools
 import io
 import json
-import wave
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from speaches.api.answers import sse, sse_events, streamed, until_gone
+from speaches.api.chat_audio import file_of
 from speaches.api.chat_request import Asked
 from speaches.api.state import Server, server_of
 from speaches.api.transcription_forms import transcribe_options
@@ -25,6 +24,7 @@ from speaches.chat.chunks import SpokenChunks
 from speaches.chat.history import new_id
 from speaches.chat.llm import STREAM
 from speaches.chat.messages import AudioPart, SpokenAnswer, for_llm
+from speaches.chat.thoughts import without_thoughts
 from speaches.chat.transcripts import Heard, Recording
 from speaches.chat.usage import with_audio
 from speaches.concurrency import together
@@ -39,10 +39,12 @@ if TYPE_CHECKING:
     from speaches.speech.speak import SpeakOptions, Spoken
     from speaches.text.markup import Part
 
+P = TypeVar("P")
+T = TypeVar("T")
+
 router = APIRouter(tags=["Voice chat"])
 
-AT_ONCE = 4  # recordings of one request that are heard at the same time
-RAW_RATE = 24_000  # Hz of audio without a header
+AT_ONCE = 4  # recordings of one request that are heard at the same time, and answers that are spoken
 LONGEST_LINE = 65_536  # bytes of an answer that is passed through which wait for the end of their line
 
 DOCS = {
@@ -59,7 +61,8 @@ DOCS = {
 async def create_chat_completion(request: Request) -> Response:
     """Chat with speech in and out. Without either, the request goes to the LLM as it is."""
     server = server_of(request)
-    asked = await server.threads.run(Asked.read, await request.body())
+    # Not request.body(), which would keep megabytes of recordings for as long as the LLM takes.
+    asked = await server.threads.run(Asked.read, b"".join([part async for part in request.stream()]))
     return await until_gone(request, _Turn(server, asked).answer(request.state.request_id))
 
 
@@ -73,6 +76,8 @@ class _Turn:
         with _naming({"language": "transcription_extra_body.language"}):
             self._hearing = transcribe_options(asked.hearing, "transcribe", short_window=short)
         self._heard_seconds = self._spoken_seconds = 0.0
+        self._expires_at: int | None = None
+        """When the audio of the stream does, once there are words."""
         self._is_whole = False
         """Whether the stream has come to its end."""
 
@@ -88,22 +93,17 @@ class _Turn:
 
     async def _for_llm(self) -> dict[str, Any]:
         """The request for the LLM, in which audio is text."""
-        places = asyncio.Semaphore(AT_ONCE)
-
-        async def hear(part: AudioPart) -> Heard:
-            async with places:
-                return await self._heard(part)
-
-        heard = await together([hear(part) for part in self._asked.parts])
+        heard = await _each(self._heard, self._asked.parts)
         self._heard_seconds = sum(one.duration for one in heard)
         texts = {part: one.text for part, one in zip(self._asked.parts, heard, strict=True)}
-        return for_llm(self._asked.body, self._server.llm.model, texts, self._server.spoken)
+        server = self._server
+        return await server.threads.run(for_llm, self._asked.body, server.llm.model, texts, server.spoken)
 
     async def _heard(self, part: AudioPart) -> Heard:
         server, model = self._server, self._asked.body.get("transcription_model")
         name = model or server.settings.default_stt_model
         with _naming({"model": "transcription_model", "language": "transcription_extra_body.language"}, part.param):
-            audio = await server.threads.run(_audio, part)
+            audio = await server.threads.run(file_of, part)
             recording = await server.threads.run(Recording.of, audio, name, self._hearing)
             return await server.transcripts.get(
                 recording, functools.partial(_hear, server, audio, model, self._hearing)
@@ -114,7 +114,7 @@ class _Turn:
     async def _passed_through(self) -> Response:
         answer = self._server.llm.passed_through(await self._for_llm())
         media_type, whole = await anext(answer)
-        if media_type.startswith(STREAM):
+        if media_type == STREAM:
             return await streamed(_lines(answer), media_type)
         await answer.aclose()
         return Response(whole, media_type=media_type)
@@ -124,7 +124,7 @@ class _Turn:
     @contextlib.asynccontextmanager
     async def _voice(self, how: SpokenAnswer) -> AsyncIterator[tuple[Loaded, SpeakOptions]]:
         """The model, held, and how it is to speak: all that can be wrong is checked before the LLM is asked."""
-        from speaches.audio.encode import FORMATS, check_rate
+        from speaches.audio.formats import FORMATS, check_rate
         from speaches.speech.speak import SpeakOptions
 
         server, extras = self._server, self._asked.speech
@@ -158,7 +158,8 @@ class _Turn:
         async with self._voice(how) as (loaded, options):
             answer = await self._server.llm.complete(await self._for_llm())
             messages = [choice.get("message") for choice in answer["choices"] if isinstance(choice, dict)]
-            await together([self._speak(one, loaded, options) for one in messages if isinstance(one, dict)])
+            speak = functools.partial(self._speak, loaded=loaded, options=options)
+            await _each(speak, [one for one in messages if isinstance(one, dict)])
         if isinstance(answer.get("usage"), dict):
             answer["usage"] = with_audio(answer["usage"], heard=self._heard_seconds, spoken=self._spoken_seconds)
         return Response(await self._server.threads.run(json.dumps, answer), media_type="application/json")
@@ -168,7 +169,10 @@ class _Turn:
         from speaches.chat.speaking import too_long
         from speaches.speech.speak import encoded_whole, parts_of, speak
 
-        server, text = self._server, text_in(message.get("content"))
+        server = self._server
+        text, thoughts = without_thoughts(text_in(message.get("content")))
+        if thoughts:
+            message |= {"content": text, "reasoning_content": thoughts}
         if not text.strip():
             return
         if len(text) > server.settings.max_text_chars:
@@ -201,22 +205,16 @@ class _Turn:
         assert self._asked.spoken is not None
         server, body = self._server, self._asked.body
         chunks = SpokenChunks(str(body.get("model") or server.llm.model or ""))
-        expires_at = None
         async with self._voice(self._asked.spoken) as (loaded, options):
             request = await self._for_llm()
-            try:
-                async with contextlib.aclosing(self._as_written(request, chunks, loaded, options)) as parts:
-                    async for part in parts:
-                        yield part
-            finally:
-                # Also where the client has cut it short: it may go on from what it has heard.
-                if chunks.transcript:
-                    expires_at = server.spoken.add(chunks.audio_id, chunks.transcript)
+            async with contextlib.aclosing(self._as_written(request, chunks, loaded, options)) as parts:
+                async for part in parts:
+                    yield part
         asks = (body.get("stream_options") or {}).get("include_usage")
         usage = (
             with_audio(chunks.usage, heard=self._heard_seconds, spoken=self._spoken_seconds) if chunks.usage else None
         )
-        for chunk in [*chunks.rest(), *chunks.end(expires_at, usage if asks else None)]:
+        for chunk in [*chunks.rest(), *chunks.end(self._expires_at, usage if asks else None)]:
             yield chunk
         self._is_whole = True
 
@@ -237,6 +235,9 @@ class _Turn:
         answer = spoken_answer(deltas, voice, language=_language(options), longest=longest)
         async with contextlib.aclosing(answer):
             async for one in answer:
+                if isinstance(one, Delta) and one.text:
+                    # Not at its end: a client that cuts it short may refer to it in its next request, at once.
+                    self._expires_at = server.spoken.add(chunks.audio_id, one.text)
                 for chunk in (
                     chunks.written(one)
                     if isinstance(one, Delta)
@@ -245,24 +246,21 @@ class _Turn:
                     yield chunk
 
 
+async def _each(work: Callable[[P], Awaitable[T]], parts: Iterable[P]) -> list[T]:
+    """Do the same with all parts of a request, a few at a time: one request is not to fill the queue of an engine."""
+    waiting, done = iter(enumerate(parts)), dict[int, T]()
+
+    async def some() -> None:
+        for place, part in waiting:
+            done[place] = await work(part)
+
+    await together([some() for _ in range(AT_ONCE)])
+    return [done[place] for place in sorted(done)]
+
+
 def _language(options: SpeakOptions) -> str:
     """What the text is read in."""
     return options.language or options.voice.language
-
-
-def _audio(part: AudioPart) -> bytes:
-    """A file."""
-    try:
-        data = base64.b64decode(part.data.partition(",")[2] or part.data, None, True)
-    except ValueError:
-        raise InvalidRequest("The audio is not valid base64.", code="invalid_base64") from None
-    if not part.raw or data.startswith(b"RIFF"):
-        return data
-    file = io.BytesIO()
-    with wave.open(file, "wb") as writer:
-        writer.setparams((1, 2, RAW_RATE, 0, "NONE", ""))
-        writer.writeframes(data[: len(data) // 2 * 2])
-    return file.getvalue()
 
 
 async def _hear(server: Server, audio: bytes, model: str | None, options: TranscribeOptions) -> Heard:

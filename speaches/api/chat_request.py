@@ -11,7 +11,10 @@ from pydantic import Field
 from speaches.api.transcription_forms import TranscriptionForm
 from speaches.api.validation import LanguageTag, M, Number, Parameters, Whole, json_object, validated
 from speaches.chat.messages import AudioPart, SpokenAnswer, audio_parts, spoken_answer
-from speaches.errors import InvalidRequest
+from speaches.errors import InvalidRequest, TooLarge
+
+MARKS = (b"{", b"[", b",")  # no base64 has any of them
+MOST_MARKS = 2_000_000  # in a body; an empty object takes 30 times as much memory as its two characters
 
 
 class SpeechExtras(Parameters):
@@ -35,6 +38,8 @@ class Asked:
     @staticmethod
     def read(body: bytes) -> Asked:
         """Raises InvalidRequest. Slow for megabytes: not for the event loop."""
+        if sum(body.count(mark) for mark in MARKS) > MOST_MARKS:
+            raise TooLarge(f"The request has more than {MOST_MARKS} values and commas, the most this server takes.")
         values = json_object(body)
         for name in ("transcription_model", "speech_model"):
             if not isinstance(values.get(name), str | None):

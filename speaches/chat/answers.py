@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from speaches.errors import BadGateway, SpeachesError
+from speaches.chat.thoughts import Thoughts
+from speaches.errors import BadGateway, SpeachesError, Unauthorized
 
 FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "function_call")
 LONGEST_QUOTE = 500  # characters of an answer that is no JSON which a message repeats
+LONGEST_WAIT = 86_400.0  # seconds after which it may be worth trying again
+KNOWN = ("role", "content", "reasoning_content", "reasoning", "refusal", "tool_calls", "audio")
+"""What is read of a message; its audio is ours to make."""
 
 
 class LlmError(SpeachesError):
@@ -22,14 +26,21 @@ class LlmError(SpeachesError):
     def __init__(self, status: int, body: Mapping[str, Any], retry_after: float | None = None) -> None:
         error = body.get("error")
         told = error if isinstance(error, dict) else {}
-        super().__init__(
-            str(told.get("message") or error or body.get("message") or f"The LLM answered with status {status}."),
-            param=_text_or_none(told.get("param")),
-            code=_text_or_none(told.get("code")),
-            retry_after=retry_after,
-        )
-        self.status = status  # type: ignore[misc]
-        self.type = str(told.get("type") or ("invalid_request_error" if status < 500 else "server_error"))  # type: ignore[misc]
+        code = _text_or_none(told.get("code"))
+        message = str(told.get("message") or error or body.get("message") or f"The LLM answered with status {status}.")
+        if detail := body.get("detail"):  # FastAPI's, which may repeat the request
+            message += f" {str(detail)[:LONGEST_QUOTE]}"
+        if status == 401:  # whoever asked must not think that it is their own key
+            message = f"The LLM refused this server's key (CHAT_COMPLETION_API_KEY): {message}"
+            code = "llm_unauthorized" if code in (None, Unauthorized.default_code) else code
+        super().__init__(message, param=_text_or_none(told.get("param")), code=code, retry_after=retry_after)
+        self.status = status if status < 600 else 502  # type: ignore[misc]  # nobody could be told the others
+        self.type = str(told.get("type") or _type_of(status))  # type: ignore[misc]
+
+    def hide(self, secret: str) -> None:
+        """Leave a key out of the message: some repeat the one that they refuse, and who asks us is not to know it."""
+        self.message = self.message.replace(secret, "***")
+        self.args = (self.message,)
 
     @staticmethod
     def in_stream(body: Mapping[str, Any]) -> LlmError:
@@ -55,7 +66,7 @@ class Delta:
 
     text: str = ""
     reasoning: str = ""
-    """Thoughts before the answer, which are not part of it."""
+    """Thoughts before the answer, which are not part of it, wherever the LLM writes them."""
     refusal: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: str | None = None
@@ -65,6 +76,9 @@ class Delta:
     id: str | None = None
     """The answer's, as the LLM names it."""
     model: str | None = None
+    logprobs: Mapping[str, Any] | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """What else the message has, such as `annotations`, as it is."""
 
 
 class AnswerReader:
@@ -73,6 +87,7 @@ class AnswerReader:
     def __init__(self) -> None:
         self._calls: dict[int, str | None] = {}
         """Index -> id of the calls so far."""
+        self._thoughts = Thoughts()
         self.done = False
         """Whether the answer has said that it ends here."""
         self.finished = False
@@ -87,7 +102,8 @@ class AnswerReader:
         """
         if data.strip() == "[DONE]":
             self.done = self.finished = True
-            return None
+            rest = Delta(*self._thoughts.finish())
+            return rest if rest != Delta() else None
         chunk = parsed(data)
         delta = self._delta(chunk, "delta")
         return delta if delta != Delta(id=delta.id, model=delta.model) else None
@@ -96,24 +112,39 @@ class AnswerReader:
         """An answer that was not streamed, as one delta."""
         delta = self._delta(answer, "message")
         self.done = self.finished = True
-        return replace(delta, finish_reason=delta.finish_reason or "stop")
+        text, thoughts = self._thoughts.finish()
+        return replace(
+            delta,
+            text=delta.text + text,
+            reasoning=delta.reasoning + thoughts,
+            finish_reason=delta.finish_reason or "stop",
+        )
 
     def _delta(self, chunk: Mapping[str, Any], name: str) -> Delta:
         choice = _first_choice(chunk)
         said = choice.get(name)
         said = said if isinstance(said, dict) else {}
-        delta = Delta(
-            "" if self.finished else text_in(said.get("content")),
-            text_in(said.get("reasoning_content") or said.get("reasoning")),
+        reason, logprobs = _finish_reason(choice.get("finish_reason")), choice.get("logprobs")
+        text, thoughts = self._text("" if self.finished else text_in(said.get("content")), reason is not None)
+        self.finished = self.finished or reason is not None
+        return Delta(
+            text,
+            text_in(said.get("reasoning_content") or said.get("reasoning")) + thoughts,
             text_in(said.get("refusal")),
             tuple(self._tool_calls(said.get("tool_calls"))),
-            _finish_reason(choice.get("finish_reason")),
+            reason,
             _usage(chunk.get("usage")),
             _text_or_none(chunk.get("id")),
             _text_or_none(chunk.get("model")),
+            logprobs if isinstance(logprobs, dict) else None,
+            {name: value for name, value in said.items() if value and name not in KNOWN},
         )
-        self.finished = self.finished or delta.finish_reason is not None
-        return delta
+
+    def _text(self, written: str, ends: bool) -> tuple[str, str]:
+        """The answer and the thoughts in a stretch of what is written."""
+        text, thoughts = self._thoughts.push(written)
+        rest, more = self._thoughts.finish() if ends else ("", "")
+        return text + rest, thoughts + more
 
     def _tool_calls(self, calls: Any) -> list[ToolCall]:
         return [self._tool_call(call) for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
@@ -157,12 +188,32 @@ def parsed(data: str | bytes) -> dict[str, Any]:
 
 def refused(status: int, body: bytes, retry_after: str | None) -> LlmError:
     """The error of an answer whose status says that it is one."""
-    seconds = float(retry_after) if retry_after and retry_after.isdecimal() else None
     try:
         values = json.loads(body)
     except (ValueError, RecursionError):
         values = body.decode(errors="replace")[:LONGEST_QUOTE]
-    return LlmError(status, values if isinstance(values, dict) else {"error": str(values)}, seconds)
+    if isinstance(values, list) and len(values) == 1:  # Gemini's
+        (values,) = values
+    return LlmError(
+        status,
+        values if isinstance(values, dict) else {"error": str(values)},
+        _seconds(retry_after),
+    )
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """The other form, a date, needs a clock that both agree on; whoever asked waits as long as they like then."""
+    try:
+        seconds = float(retry_after or "")
+    except ValueError:
+        return None
+    return min(seconds, LONGEST_WAIT) if seconds > 0 else None  # "nan" is a number too, and not above 0
+
+
+def _type_of(status: int) -> str:
+    if status == 429:
+        return "rate_limit_error"
+    return "invalid_request_error" if status < 500 else "server_error"
 
 
 def _first_choice(chunk: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -25,8 +25,8 @@ class SpokenChunks:
 
     def __init__(self, model: str) -> None:
         self.audio_id = new_id()
-        self.transcript = ""
-        """What is said so far."""
+        self._speaks = False
+        """Whether there is anything to say."""
         self.bytes_spoken = 0
         """Bytes of PCM so far."""
         self._head: dict[str, Any] = {
@@ -50,11 +50,12 @@ class SpokenChunks:
         said: dict[str, Any] = {}
         if delta.text:
             said["audio"] = self._identity() | {"transcript": delta.text}
-            self.transcript += delta.text
+            self._speaks = True
         said |= {"refusal": delta.refusal} if delta.refusal else {}
         said |= {"reasoning_content": delta.reasoning} if delta.reasoning else {}
         said |= {"tool_calls": [_tool_call(call) for call in delta.tool_calls]} if delta.tool_calls else {}
-        return [*first, self._chunk(said)] if said else first
+        said |= delta.more
+        return [*first, self._chunk(said, logprobs=delta.logprobs)] if said or delta.logprobs else first
 
     def spoken(self, pcm: bytes) -> list[dict[str, Any]]:
         """What was spoken, s16le."""
@@ -66,7 +67,7 @@ class SpokenChunks:
 
     def rest(self) -> list[dict[str, Any]]:
         """What is missing to a whole number of groups, as silence; and to some audio, where there was nothing to say but a transcript."""
-        if self.transcript and not self.bytes_spoken and not self._rest:
+        if self._speaks and not self.bytes_spoken and not self._rest:
             return self.spoken(bytes(SILENCE))
         return self.spoken(bytes(WHOLE - len(self._rest))) if self._rest else []
 
@@ -104,8 +105,11 @@ class SpokenChunks:
     def _audio(self, pcm: bytes) -> dict[str, Any]:
         return self._chunk({"audio": {"data": base64.b64encode(pcm).decode()}})
 
-    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
-        return {**self._head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
+    def _chunk(
+        self, delta: dict[str, Any], finish_reason: str | None = None, logprobs: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        more = {} if logprobs is None else {"logprobs": logprobs}
+        return {**self._head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason, **more}]}
 
 
 def _tool_call(call: ToolCall) -> dict[str, Any]:

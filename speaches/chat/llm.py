@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from speaches.chat.answers import AnswerReader, Delta, parsed, refused
+from speaches.chat.answers import AnswerReader, Delta, LlmError, parsed, refused
 from speaches.chat.sse import EventParser
 from speaches.errors import BadGateway, InvalidRequest, TimedOut, Unavailable
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 STREAM = "text/event-stream"
 CONNECT_TIMEOUT = 10.0  # seconds
 LONGEST_ANSWER = 64 * 1024**2  # bytes of an answer that is not streamed
+KEPT = 30.0  # seconds that a connection waits for the next turn of a conversation
 BROKEN_OFF = "The LLM's answer broke off."
 AFTERWARDS = 0.25  # seconds that the end of the body may come after that of the answer; then the connection can serve the next one
 
@@ -59,8 +60,8 @@ class Llm:
             BadGateway: If it can't be reached, or talks nonsense.
         """
         async with self._post(request) as response:
-            answer = parsed(await _read(response))
-        if not isinstance(answer.get("choices"), list):
+            answer = await self._threads.run(parsed, await _read(response))
+        if not isinstance(answer.get("choices"), list) or not answer["choices"]:
             raise BadGateway("The LLM's answer has no choices; is CHAT_COMPLETION_BASE_URL right?")
         return answer
 
@@ -70,11 +71,11 @@ class Llm:
         Raises:
             As `complete` does, before the first delta or after any: BadGateway also where the answer breaks off.
         """
-        reader = AnswerReader()
+        reader, request = AnswerReader(), {**request, "stream": True}
         try:
-            async with self._post({**request, "stream": True}) as response:
-                if "json" in response.headers.get("content-type", ""):
-                    yield reader.whole(parsed(await _read(response)))
+            async with self._post(request) as response:
+                if not _streams(request, response.headers.get("content-type", STREAM)):
+                    yield reader.whole(await self._threads.run(parsed, await _read(response)))
                     return
                 async with contextlib.aclosing(_events(response)) as events:
                     async for data in events:
@@ -90,15 +91,23 @@ class Llm:
             raise BadGateway(BROKEN_OFF)
 
     async def passed_through(self, request: Mapping[str, Any]) -> AsyncGenerator[tuple[str, bytes]]:
-        """The LLM's answer as it is. First its content type, with all of the answer unless it is a stream; then the bytes of a stream."""
+        """The LLM's answer as it is. First its content type, with all of the answer unless it is a stream; then the bytes of a stream.
+
+        Raises:
+            As `complete` does, before the first item or, of a stream, after any: BadGateway also where the answer breaks off.
+        """
         async with self._post(request) as response:
-            content_type = response.headers.get("content-type", "application/json")
-            if not content_type.startswith(STREAM):
-                yield content_type, await _read(response)
+            content_type = response.headers.get("content-type") or (
+                STREAM if request.get("stream") else "application/json"
+            )
+            if not _streams(request, content_type):
+                whole = await _read(response)
+                await self._threads.run(parsed, whole)
+                yield content_type, whole
                 return
-            yield content_type, b""
+            yield STREAM, b""
             async for data in response.aiter_bytes():
-                yield content_type, data
+                yield STREAM, data
 
     async def close(self) -> None:
         if self._client is not None:
@@ -110,7 +119,7 @@ class Llm:
 
         client, content = self._connected(httpx), await self._threads.run(_written, request)
         try:
-            async with client.stream("POST", "chat/completions", content=content) as response:
+            async with contextlib.aclosing(await _sent(client, content)) as response:
                 if response.status_code >= 400:
                     raise refused(response.status_code, await _read(response), response.headers.get("retry-after"))
                 if not response.is_success:
@@ -118,11 +127,19 @@ class Llm:
                         f"The LLM answered with status {response.status_code}; is CHAT_COMPLETION_BASE_URL right?"
                     )
                 yield response
+        except LlmError as error:
+            if self._key:
+                error.hide(self._key.get_secret_value())
+            raise
+        except httpx.ConnectTimeout as error:
+            raise TimedOut(
+                f"The LLM at CHAT_COMPLETION_BASE_URL can't be reached within {CONNECT_TIMEOUT:g} seconds."
+            ) from error
         except httpx.TimeoutException as error:
             raise TimedOut(
                 f"The LLM took too long to answer: {self._timeout:g} seconds without a word (CHAT_COMPLETION_TIMEOUT)."
             ) from error
-        except httpx.RemoteProtocolError as error:
+        except (httpx.RemoteProtocolError, httpx.ReadError) as error:
             raise BadGateway(BROKEN_OFF) from error
         except httpx.DecodingError as error:
             raise BadGateway(f"The LLM's answer can't be decoded: {error}") from error
@@ -141,10 +158,35 @@ class Llm:
                 base_url=url,
                 headers={"content-type": "application/json", **key},
                 timeout=httpx.Timeout(self._timeout, connect=CONNECT_TIMEOUT),
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=KEPT),
                 verify=url.startswith("https:"),  # reading the certificates takes 30 ms
             )
         return self._client
+
+
+async def _sent(client: httpx.AsyncClient, content: bytes) -> httpx.Response:
+    """The head of the answer. A kept connection may be one that the LLM is just closing: then the request goes out again, on a new one."""
+    import httpx
+
+    is_new = False
+
+    async def watch(event: str, _: Any) -> None:
+        nonlocal is_new
+        is_new = is_new or event == "connection.connect_tcp.started"
+
+    request = client.build_request("POST", "chat/completions", content=content, extensions={"trace": watch})
+    try:
+        return await client.send(request, stream=True)
+    except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+        if is_new:
+            raise
+        return await client.send(request, stream=True)
+
+
+def _streams(request: Mapping[str, Any], content_type: str) -> bool:
+    """Whether the answer is one; some servers call theirs plain text."""
+    told = content_type.lower()
+    return told.startswith(STREAM) or (bool(request.get("stream")) and not ("json" in told or "html" in told))
 
 
 def _written(request: Mapping[str, Any]) -> bytes:
@@ -183,5 +225,6 @@ async def _ended(events: AsyncGenerator[str]) -> None:
 
 
 def base_url(url: str) -> str:
-    """A base URL without a path gets `/v1`, as Ollama's users write it."""
-    return url.rstrip("/") + ("/" if urlsplit(url).path.strip("/") else "/v1/")
+    """A base URL without a path gets `/v1`, as Ollama's users write it; the address of the chat itself loses its end."""
+    url = url.rstrip("/").removesuffix("/chat/completions")
+    return url + ("/" if urlsplit(url).path.strip("/") else "/v1/")

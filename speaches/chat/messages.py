@@ -148,19 +148,27 @@ def for_llm(
     for number, message in enumerate(messages):
         audio = message.get("audio") if isinstance(message, dict) else None
         if isinstance(audio, dict) and "id" in audio:
-            message["content"] = _said(audio["id"], number, history)
+            message["content"] = _said(message, audio, number, history)
             message.pop("audio")
     return request | {"messages": messages} | ({"model": model} if model else {})
 
 
-def _said(audio_id: Any, number: int, history: Mapping[str, str]) -> str:
-    if not isinstance(audio_id, str) or audio_id not in history:
-        _refuse(
-            f"Audio {audio_id!r:.60} is unknown or has expired; send its transcript as content.",
-            f"messages[{number}].audio.id",
-            "audio_not_found",
-        )
-    return history[audio_id]
+def _said(message: Mapping[str, Any], audio: Mapping[str, Any], number: int, history: Mapping[str, str]) -> Any:
+    """What an earlier answer said: as it is remembered here, else as the client does, who may have sent back all that it was given."""
+    audio_id, transcript = audio["id"], audio.get("transcript")
+    known = history.get(audio_id) if isinstance(audio_id, str) else None
+    if known is not None:
+        return known
+    if isinstance(transcript, str) and transcript:
+        return transcript
+    if message.get("content"):
+        return message["content"]
+    name = audio_id if isinstance(audio_id, str) else type(audio_id).__name__
+    _refuse(
+        f"Audio {name[:60]!r} is unknown or has expired; send its transcript as content.",
+        f"messages[{number}].audio.id",
+        "audio_not_found",
+    )
 
 
 def _refuse(message: str, param: str, code: str = "invalid_value") -> NoReturn:

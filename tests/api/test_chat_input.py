@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from speaches.api.chat_request import MOST_MARKS
 from speaches.audio.encode import encode
 from tests.api.conftest import MakeApp
 from tests.api.serving import serving
@@ -171,3 +172,32 @@ async def test_half_characters_of_an_answer_do_no_harm(make_app: MakeApp) -> Non
     ):
         answer = await client.post(CHAT, json=asking(audio(RECORDING)))
     assert answer.json()["choices"][0]["message"]["audio"]["transcript"] == "So \ud83d far."
+
+
+async def test_values_in_values_are_no_bug_however_deep(make_app: MakeApp) -> None:
+    """Where a parser gives up depends on what has called it: some of these depths can be read, but not be quoted."""
+    places = ('"audio": {"voice": %s}', '"audio": {"format": %s}', '"messages": [{"audio": {"id": %s}}]', '"n": %s')
+    head = '{"messages": [], "modalities": ["audio"], "audio": {}, '
+    async with (
+        listening(SmallLlm()) as url,
+        serving(make_app(chat_completion_base_url=url)) as server,
+        server.client() as client,
+    ):
+        for depth in range(940, 1000):
+            for place in places:
+                answer = await client.post(CHAT, content=head + place % ("[" * depth + "]" * depth) + "}")
+                assert answer.status_code == 400, f"{depth} {place}: {answer.text}"
+        assert server.log.tracebacks() == []
+
+
+async def test_a_body_of_too_many_values_is_refused_before_it_fills_the_memory(make_app: MakeApp) -> None:
+    async with (
+        listening(SmallLlm()) as url,
+        serving(make_app(chat_completion_base_url=url)) as server,
+        server.client() as client,
+    ):
+        many = b'{"messages": [' + b",".join([b"{}"] * (MOST_MARKS // 2)) + b"]}"
+        answer = await client.post(CHAT, content=many)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
+        long = {"messages": [{"role": "user", "content": "a, b, c. " * 100_000}]}
+        assert (await client.post(CHAT, json=long)).status_code == 200

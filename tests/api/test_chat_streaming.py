@@ -103,7 +103,7 @@ async def test_the_sdk_puts_the_answer_together(make_app: MakeApp) -> None:
         message: Any = answer.choices[0].message.audio
         assert message.transcript == f"{ANSWER} "
         assert message.id in chat.server.state.spoken
-        assert 3500 < message.expires_at - answer.created <= 3601
+        assert 3600 <= message.expires_at - answer.created < 3600 + PATIENCE
         assert len(base64.b64decode(message.data, validate=True)) == 10 * WORD
         assert answer.choices[0].finish_reason == "stop"
         assert answer.choices[0].message.content is None
@@ -249,7 +249,7 @@ async def test_a_failure_on_the_way_is_an_event_and_the_end(
     make_app: MakeApp, engines: FakeEngines, script: list[Step], voice: FakeVoice, word: str
 ) -> None:
     engines.voice_kind.engine = engines.voice = voice
-    timeout = 1.0 if "TIMEOUT" in word else 20.0
+    timeout = 3.0 if "TIMEOUT" in word else PATIENCE  # also on a busy machine the LLM begins sooner
     async with chatting(make_app, *script, chat_completion_timeout=timeout) as chat:
         async with chat.server.client() as client:
             answer = await client.post(CHAT, json=asking(stream=True))
@@ -272,8 +272,8 @@ async def test_a_client_that_leaves_frees_the_llm_and_the_voice(make_app: MakeAp
             assert "200 OK" in await gone.head()
             await engines.voice.gate.reached()
         await asyncio.wait_for(chat.llm.left.wait(), PATIENCE)
-        engines.voice.gate.open()
         assert await chat.server.log.ended("mine") == 200
+        engines.voice.gate.open()
         assert chat.server.users() == 0
         assert len(engines.voice.pieces) == 1
         assert chat.server.log.problems() == []
@@ -418,6 +418,12 @@ async def test_each_of_several_answers_is_spoken(make_app: MakeApp) -> None:
         assert all(one.id in chat.server.state.spoken for one in spoken)
         assert {len(base64.b64decode(one.data)) for one in spoken} == {10 * WORD}
         assert chat.llm.asked[0]["n"] == 3
+
+
+async def test_many_answers_do_not_fill_the_queue_of_their_own_engine(make_app: MakeApp) -> None:
+    async with chatting(make_app, tts_concurrency=1, tts_queue_size=6) as chat:
+        answer = await chat.sdk.chat.completions.create(**asking(n=20))
+        assert len({choice.message.audio.id for choice in answer.choices if choice.message.audio}) == 20
 
 
 async def test_an_answer_without_words_is_left_as_it_is(make_app: MakeApp, engines: FakeEngines) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,9 +22,10 @@ from aiohttp import web
 from tests.fakes import PATIENCE
 
 DEATH = "the connection dies"
+RESET = "the connection is reset"
 DONE = b"data: [DONE]\n\n"
 Step: TypeAlias = str | dict[str, Any] | bytes | asyncio.Event
-"""A text to write, a chunk, raw bytes, or a gate before which it waits. DEATH breaks off."""
+"""A text to write, a chunk, raw bytes, or a gate before which it waits. DEATH and RESET break off."""
 
 
 def chunk(delta: dict[str, Any], finish_reason: str | None = None, **more: Any) -> dict[str, Any]:
@@ -73,6 +76,8 @@ class SmallLlm:
     headers: dict[str, str] = field(default_factory=dict)
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
+    told: list[dict[str, str]] = field(default_factory=list)
+    """The headers of each request."""
     ports: list[int] = field(default_factory=list)
     """The other side's port of each request: equal ones came over one connection."""
     reached: asyncio.Event = field(default_factory=asyncio.Event)
@@ -85,6 +90,7 @@ class SmallLlm:
         self.asked.append(body)
         self.reached.set()
         self.keys.append(request.headers.get("authorization"))
+        self.told.append({name.lower(): value for name, value in request.headers.items()})
         assert request.transport is not None
         self.ports.append(request.transport.get_extra_info("peername")[1])
         if self.raw is not None:
@@ -112,11 +118,16 @@ class SmallLlm:
 
     async def _streamed(self, request: web.Request) -> web.StreamResponse:
         answer = web.StreamResponse(headers={"content-type": self.content_type})
-        await answer.prepare(request)
         try:
+            await answer.prepare(request)
             for step in self.script:
-                if step == DEATH:
+                if step in (DEATH, RESET):
                     assert request.transport is not None
+                    if step == RESET:
+                        linger = struct.pack("ii", 1, 0)
+                        request.transport.get_extra_info("socket").setsockopt(
+                            socket.SOL_SOCKET, socket.SO_LINGER, linger
+                        )
                     request.transport.abort()
                     return answer
                 if isinstance(step, asyncio.Event):

@@ -188,10 +188,14 @@ def test_rubbish_is_no_answer(rubbish: str) -> None:
         (400, b'{"object": "error", "message": "Too long.", "code": 400}', "Too long.", "invalid_request_error"),
         (500, b"<html>oh no</html>", "<html>oh no</html>", "server_error"),
         (503, b"", "The LLM answered with status 503.", "server_error"),
-        (401, b"\xff", "\ufffd", "invalid_request_error"),
+        (402, b"\xff", "\ufffd", "invalid_request_error"),
+        (401, b"No.", "The LLM refused this server's key (CHAT_COMPLETION_API_KEY): No.", "invalid_request_error"),
+        (429, b"No.", "No.", "rate_limit_error"),
+        (422, b'{"detail": [{"msg": "bad role"}]}', "The LLM answered with status 422. [{'msg': 'bad role'}]", "invalid_request_error"),
+        (400, b'[{"error": {"message": "No such role.", "status": "INVALID"}}]', "No such role.", "invalid_request_error"),
         (400, b'{"error": {"message": 5, "param": [], "code": {}}}', "5", "invalid_request_error"),
     ],
-)
+)  # fmt: skip
 def test_a_refusal_keeps_its_status_and_words(status: int, body: bytes, message: str, kind: str) -> None:
     error = refused(status, body, "7")
     assert (error.status, error.message, error.type, error.retry_after) == (status, message, kind, 7.0)
@@ -236,3 +240,60 @@ def test_whatever_comes_is_a_delta_or_an_error_of_the_llm(chunks: list[Any]) -> 
                     TypeAdapter(ChatCompletionChunk).validate_python(sent, strict=True)
     except (BadGateway, LlmError) as error:
         assert error.status >= 400 and error.message
+
+
+def test_a_refused_key_is_not_the_users() -> None:
+    error = refused(401, b'{"error": {"message": "No such key: sk-llm.", "code": "invalid_api_key"}}', None)
+    error.hide("sk-llm")
+    assert error.code == "llm_unauthorized"
+    assert (
+        str(error) == error.message == "The LLM refused this server's key (CHAT_COMPLETION_API_KEY): No such key: ***."
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [("7", 7.0), ("1.5", 1.5), ("9" * 400, 86_400.0), ("inf", 86_400.0), ("0", None), ("-1", None), ("nan", None), ("", None),
+     (None, None), ("Fri, 20 Nov 2026 18:00:00 GMT", None)],
+)  # fmt: skip
+def test_how_long_to_wait_is_a_number_that_can_be_sent(told: str | None, seconds: float | None) -> None:
+    assert refused(429, b"", told).retry_after == seconds
+
+
+def test_a_status_that_is_none_is_a_502() -> None:
+    assert refused(999, b"x", None).status == 502
+
+
+def test_thoughts_in_the_text_are_not_the_answer() -> None:
+    deltas = read(*(chunk({"content": text}) for text in ("<th", "ink>Hm", ".</thi", "nk>\n", "\nYes", ".")), finish())
+    assert "".join(delta.text for delta in deltas) == "Yes."
+    assert "".join(delta.reasoning for delta in deltas) == "Hm."
+
+
+@pytest.mark.parametrize("end", [finish(), "[DONE]", chunk({"content": ""}, "length")])
+def test_what_was_held_back_comes_at_the_end(end: Any) -> None:
+    assert "".join(texts(chunk({"content": "a"}), end)) == "a"
+    assert "".join(texts(chunk({"content": " <th"}), end)) == " <th"
+    thoughts = read(chunk({"content": "<think>Hm.</thi"}), end)
+    assert ("".join(one.reasoning for one in thoughts), "".join(one.text for one in thoughts)) == ("Hm.</thi", "")
+
+
+def test_a_whole_answer_has_its_thoughts_apart() -> None:
+    def whole(content: str) -> Delta:
+        return AnswerReader().whole({"choices": [{"message": {"content": content}}]})
+
+    assert whole("<think>Hm.</think>\n\nYes.") == Delta("Yes.", reasoning="Hm.", finish_reason="stop")
+    assert whole("<think>Hm.") == Delta(reasoning="Hm.", finish_reason="stop")
+    assert whole("<") == Delta("<", finish_reason="stop")
+
+
+def test_what_else_a_chunk_has_is_kept() -> None:
+    logprobs: dict[str, Any] = {"content": [], "refusal": None}
+    cited = chunk(
+        {"content": None, "annotations": [{"type": "url_citation"}], "provider": None, "audio": {"id": "theirs"}}
+    )
+    told = chunk({"content": "Hi"})
+    told["choices"][0]["logprobs"] = logprobs
+    (first, second) = read(cited, told)
+    assert first.more == {"annotations": [{"type": "url_citation"}]}
+    assert (second.text, second.logprobs, second.more) == ("Hi", logprobs, {})

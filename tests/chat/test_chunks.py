@@ -121,3 +121,15 @@ def test_every_chunk_is_valid_by_the_sdks_types(delta: Delta) -> None:
     chunks = SpokenChunks("llama")
     for one in [*chunks.written(delta), *chunks.end(1, chunks.usage)]:
         TypeAdapter(ChatCompletionChunk).validate_python(one, strict=True)
+
+
+def test_what_else_the_llm_tells_goes_along() -> None:
+    chunks = SpokenChunks("llama")
+    logprobs: dict[str, Any] = {"content": [], "refusal": None}
+    made = [
+        *chunks.written(Delta("Hello.", logprobs=logprobs)),
+        *chunks.written(Delta(more={"annotations": [{"type": "x"}]})),
+        *chunks.written(Delta(logprobs=logprobs)),
+    ]
+    assert deltas(made)[1:] == [{"audio": {"transcript": "Hello."}}, {"annotations": [{"type": "x"}]}, {}]
+    assert [chunk["choices"][0].get("logprobs") for chunk in made] == [None, logprobs, None, logprobs]

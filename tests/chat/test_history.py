@@ -34,3 +34,16 @@ def test_long_answers_are_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(said) == ["audio_98", "audio_99"]
     said.add("audio_long", "x" * 11)
     assert len(said) == 0
+
+
+def test_an_answer_that_goes_on_is_one_and_expires_with_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "MOST_CHARS", 10)
+    now = 1000.0
+    said = SpokenHistory(clock=lambda: now)
+    assert said.add("audio_1", "Hel") == 1000 + LIFETIME
+    assert said["audio_1"] == "Hel"
+    now += 1
+    assert said.add("audio_1", "lo.") == 1000 + LIFETIME
+    assert (said["audio_1"], len(said)) == ("Hello.", 1)
+    said.add("audio_2", "12345")
+    assert list(said) == ["audio_2"], "and all of it counts"

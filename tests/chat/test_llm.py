@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from speaches.chat import llm as llm_client
 from speaches.chat.answers import Delta, LlmError
 from speaches.chat.llm import Llm, base_url
 from speaches.concurrency import Threads
 from speaches.errors import BadGateway, InvalidRequest, SpeachesError, TimedOut, Unavailable
 from speaches.settings import Settings
-from tests.chat.llm import DEATH, DONE, USAGE, SmallLlm, Step, chunk, event, finish, listening, usage
+from tests.chat.llm import DEATH, DONE, RESET, USAGE, SmallLlm, Step, chunk, event, finish, listening, usage
+from tests.fakes import PATIENCE
 
 ASKED = {"messages": [{"role": "user", "content": "Hi"}]}
 
@@ -107,6 +109,7 @@ async def test_a_compressed_answer_is_read() -> None:
     ("script", "kind", "word"),
     [
         (["So", DEATH], BadGateway, "broke off"),
+        (["So", RESET], BadGateway, "broke off"),
         (["So"], BadGateway, "broke off"),
         ([], BadGateway, "broke off"),
         ([b"<html>Welcome to nginx!</html>"], BadGateway, "broke off"),
@@ -134,6 +137,7 @@ async def test_a_stream_that_breaks_off_says_so(script: Sequence[Step], kind: ty
         (SmallLlm(raw=b"<html>Welcome!</html>", content_type="text/html"), BadGateway, 502, "CHAT_COMPLETION_BASE_URL"),
         (SmallLlm(raw=b"{", content_type="application/json"), BadGateway, 502, "not JSON"),
         (SmallLlm(raw=b"[]", content_type="application/json"), BadGateway, 502, "not a JSON object"),
+        (SmallLlm(raw=b"", status=999), LlmError, 502, "999"),
         (SmallLlm(raw=b"{}", content_type="application/json", headers={"content-encoding": "gzip"}), BadGateway, 502, "decoded"),
         (SmallLlm(raw=b'{"error": {"message": "No."}}', content_type="application/json"), LlmError, 502, "No."),
         (SmallLlm(raw=b"", status=307, headers={"location": "/elsewhere"}), BadGateway, 502, "307"),
@@ -145,8 +149,6 @@ async def test_a_stream_that_breaks_off_says_so(script: Sequence[Step], kind: ty
 async def test_a_refusal_is_told(
     small: SmallLlm, kind: type[SpeachesError], status: int, word: str, streams: bool
 ) -> None:
-    if streams and small.raw is not None and small.content_type == "text/html":
-        word = "broke off"
     async with client(small) as llm:
         with pytest.raises(kind, match=word) as caught:
             await (deltas(llm) if streams else llm.complete(ASKED))
@@ -154,11 +156,55 @@ async def test_a_refusal_is_told(
     assert caught.value.retry_after == (3.0 if small.headers.get("retry-after") else None)
 
 
+@pytest.mark.parametrize("answer", [{"choices": []}, {"choices": None}, {"choices": {}}, {"id": "chatcmpl-1"}])
+async def test_an_answer_without_a_choice_is_none(answer: dict[str, Any]) -> None:
+    async with client(SmallLlm(raw=json.dumps(answer).encode(), content_type="application/json")) as llm:
+        with pytest.raises(BadGateway, match="no choices"):
+            await llm.complete(ASKED)
+
+
+@pytest.mark.parametrize("streams", [True, False])
+async def test_the_key_is_not_told_to_those_who_ask_us(streams: bool) -> None:
+    small = SmallLlm(status=401, error={"message": "Incorrect API key: Bearer sk-llm!"})
+    async with client(small, chat_completion_api_key="sk-llm") as llm:
+        with pytest.raises(LlmError, match=r"CHAT_COMPLETION_API_KEY.*Incorrect API key: Bearer \*\*\*!") as caught:
+            await (deltas(llm) if streams else llm.complete(ASKED))
+    assert caught.value.status == 401 and "sk-llm" not in str(caught.value.as_openai())
+
+
+@pytest.mark.parametrize(
+    ("raw", "content_type", "streams", "told"),
+    [
+        (b'{"choices": []}', "application/json", False, ("application/json", b'{"choices": []}')),
+        (b'{"choices": []}', "application/json; charset=utf-8", True, ("application/json; charset=utf-8", b'{"choices": []}')),
+        (DONE, "text/event-stream; charset=utf-8", True, ("text/event-stream", b"")),
+        (DONE, "Text/Event-Stream", False, ("text/event-stream", b"")),
+        (DONE, "text/plain", True, ("text/event-stream", b"")),
+        (b"<html>Welcome!</html>", "text/html", True, BadGateway("not JSON")),
+        (b"<html>Welcome!</html>", "text/html", False, BadGateway("not JSON")),
+        (b"", "application/json", False, BadGateway("not JSON")),
+        (b'{"error": {"message": "Loading.", "code": 503}}', "application/json", False, BadGateway("Loading.")),
+    ],
+)  # fmt: skip
+async def test_what_passes_through_is_an_answer(
+    raw: bytes, content_type: str, streams: bool, told: tuple[str, bytes] | Exception
+) -> None:
+    async with client(SmallLlm(raw=raw, content_type=content_type)) as llm:
+        answer = llm.passed_through({**ASKED, "stream": streams})
+        async with aclosing(answer):
+            if isinstance(told, Exception):
+                with pytest.raises(SpeachesError, match=str(told)):
+                    await anext(answer)
+            else:
+                assert await anext(answer) == told
+                assert [data async for _, data in answer] == ([] if told[1] else [raw])
+
+
 async def test_an_llm_that_says_nothing_times_out_before_the_answer_and_within_it() -> None:
     scripts: list[list[Step]] = [[asyncio.Event()], ["So", asyncio.Event()]]
     for script in scripts:
         small = SmallLlm(script=script)
-        async with client(small, chat_completion_timeout=0.1) as llm:
+        async with client(small, chat_completion_timeout=0.5) as llm:
             with pytest.raises(TimedOut, match="CHAT_COMPLETION_TIMEOUT"):
                 await deltas(llm)
             await small.left.wait()
@@ -192,7 +238,8 @@ async def test_half_characters_go_through_and_endless_nesting_does_not() -> None
 # --- Connections ---
 
 
-async def test_one_connection_serves_one_answer_after_the_other() -> None:
+async def test_one_connection_serves_one_answer_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llm_client, "AFTERWARDS", PATIENCE)
     small = SmallLlm(script=["Hi.", finish(), DONE])
     async with client(small) as llm:
         for _ in range(3):
@@ -200,6 +247,46 @@ async def test_one_connection_serves_one_answer_after_the_other() -> None:
         await llm.complete(ASKED)
     assert len(small.ports) == 4
     assert len(set(small.ports)) == 1
+
+
+@asynccontextmanager
+async def closing_after_one(script: Sequence[bytes]) -> AsyncIterator[tuple[str, list[int]]]:
+    """A server with keep-alive that closes each connection when it is used again, or at once where it has no more to say: its address, and
+    how many requests each connection brought."""
+    left, asked = list(script), list[int]()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = len(asked)
+        asked.append(0)
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split()[0]))
+                asked[connection] += 1
+                if asked[connection] > 1 or not left:
+                    break
+                body = left.pop(0)
+                writer.write(
+                    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+                    + body
+                )
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+
+
+async def test_a_connection_that_was_closed_meanwhile_is_replaced() -> None:
+    async with (
+        closing_after_one([b'{"choices": [1]}', b'{"choices": [2]}']) as (url, asked),
+        client(None, chat_completion_base_url=url) as llm,
+    ):
+        assert [await llm.complete(ASKED) for _ in range(2)] == [{"choices": [1]}, {"choices": [2]}]
+        assert asked == [2, 1]
+        with pytest.raises(BadGateway, match="broke off"):
+            await llm.complete(ASKED)
+        assert asked == [2, 2, 1], "a new connection that is closed at once is not tried again"
 
 
 async def test_leaving_in_the_middle_is_noticed_by_the_llm() -> None:
@@ -216,3 +303,4 @@ def test_a_base_url_without_a_path_gets_v1() -> None:
     assert base_url("http://localhost:11434") == "http://localhost:11434/v1/"
     assert base_url("https://api.openai.com/v1") == "https://api.openai.com/v1/"
     assert base_url("https://host/prefix/v1/") == "https://host/prefix/v1/"
+    assert base_url("https://host/api/v3/chat/completions") == "https://host/api/v3/"

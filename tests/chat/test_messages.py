@@ -84,3 +84,20 @@ def test_an_audio_part_without_data_is_named(part: dict[str, object]) -> None:
 def test_text_alone_asks_for_no_speech() -> None:
     assert spoken_answer({"modalities": ["text"]}) is None
     assert spoken_answer({}) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "content"),
+    [
+        ({"audio": {"id": "audio_9", "transcript": "A bird.", "data": "UklGRg==", "expires_at": 1}, "content": None}, "A bird."),
+        ({"audio": {"id": "audio_9", "transcript": ""}, "content": "A bird."}, "A bird."),
+        ({"audio": {"id": "audio_9"}, "content": [text("A bird.")]}, [text("A bird.")]),
+        ({"audio": {"id": "audio_1", "transcript": "A lie."}, "content": "Another."}, "It is a bird."),
+    ],
+)  # fmt: skip
+def test_an_expired_answer_that_comes_with_its_words_is_taken_by_them(
+    message: dict[str, object], content: object
+) -> None:
+    messages = [{"role": "assistant", "refusal": None, **message}]
+    sent = for_llm({"messages": messages}, None, {}, {"audio_1": "It is a bird."})
+    assert sent["messages"] == [{"role": "assistant", "refusal": None, "content": content}]
