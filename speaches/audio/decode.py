@@ -27,6 +27,7 @@ RAW_TYPES = ("audio/pcm", "audio/raw", "audio/l16")
 BLOCK_SAMPLES = SAMPLE_RATE  # what `blocks` gives at once, at least
 SLOWEST_RATE = 1000  # Hz; a frame of 300 bytes at 1 Hz would become 18 hours, gigabytes of memory
 SHORTEST_SECONDS = 0.1  # OpenAI refuses shorter files in the same way
+WAV_HEAD = 16_384  # bytes of a WAV file in which FFmpeg looks for DTS disguised as PCM; it would take 3 ms to look as far as it likes to
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,14 @@ class AudioFile:
             UnsupportedAudio: If nothing in it can be decoded.
             TooLarge: If it goes on beyond the limit.
         """
-        import numpy as np
+        from speaches.audio.pcm import from_pcm16
 
-        pending: list[Samples] = []
+        pending: list[memoryview] = []
         count = total = 0
-        for samples in self._resampled():
-            pending.append(samples)
-            count += len(samples)
-            total += len(samples)
+        for pcm in self._resampled():
+            pending.append(pcm)
+            count += len(pcm) // 2
+            total += len(pcm) // 2
             self.duration = total / SAMPLE_RATE
             if self.duration > self._limits.seconds:
                 raise TooLarge(
@@ -95,7 +96,7 @@ class AudioFile:
                     param="file",
                 )
             if count >= BLOCK_SAMPLES:
-                yield np.concatenate(pending)
+                yield from_pcm16(b"".join(pending))
                 pending, count = [], 0
         if total < SHORTEST_SECONDS * SAMPLE_RATE:
             raise InvalidRequest(
@@ -104,7 +105,7 @@ class AudioFile:
                 code="audio_too_short",
             )
         if pending:
-            yield np.concatenate(pending)
+            yield from_pcm16(b"".join(pending))
 
     def _find_stream(self) -> Any:
         stream = next(iter(self._container.streams.audio), None)
@@ -123,10 +124,9 @@ class AudioFile:
         if 0 < rate < SLOWEST_RATE:
             raise UnsupportedAudio(f"The audio has a sample rate of {rate} Hz, which is no recording.", param="file")
 
-    def _resampled(self) -> Iterator[Samples]:
+    def _resampled(self) -> Iterator[memoryview]:
+        """PCM at 16 kHz, mono. A frame is a few milliseconds: whatever is done for each of them is done often."""
         import av
-
-        from speaches.audio.pcm import from_pcm16
 
         # What is put together from several files, or was recorded from the air, may change in the middle.
         for (channels, rate, *_), frames in itertools.groupby(self._frames(), key=_shape):
@@ -138,7 +138,7 @@ class AudioFile:
                     frame.pts = None  # recordings of browsers start anywhere and jump; samples are counted instead
                 for part in resampler.resample(frame):
                     if part is not None:  # what it gives at the end if there was nothing to convert
-                        yield from_pcm16(part.to_ndarray().tobytes())
+                        yield memoryview(part.planes[0])[: part.samples * 2]  # the rest is padding
 
     def _frames(self) -> Iterator[Any]:
         """The frames that can be decoded; broken ones are left out, as players do, unless all are."""
@@ -169,17 +169,18 @@ def _shape(frame: Any) -> tuple[Any, ...]:
 def _open(file: BinaryIO, content_type: str) -> Any:
     import av
 
-    file.seek(0, 2)
-    if not file.tell():
-        raise InvalidRequest("The audio file is empty.", param="file", code="empty_file")
     file.seek(0)
+    head = file.read(12)
+    file.seek(0)
+    if not head:
+        raise InvalidRequest("The audio file is empty.", param="file", code="empty_file")
     raw = content_type.split(";")[0].strip().lower() in RAW_TYPES
     try:
         return av.open(
             file,
             "r",  # else PyAV goes by the mode the file was opened with
             format="s16le" if raw else None,
-            options={"sample_rate": str(SAMPLE_RATE), "ch_layout": "mono"} if raw else {},
+            options=_options(head, raw),
             container_options={"format_whitelist": FORMATS, "protocol_whitelist": "none"},
             metadata_errors="ignore",
         )
@@ -188,3 +189,11 @@ def _open(file: BinaryIO, content_type: str) -> Any:
             "The file could not be read as audio. Supported are flac, mp3, mp4, mpeg, mpga, m4a, ogg, wav, webm and most others.",
             param="file",
         ) from error
+
+
+def _options(head: bytes, raw: bool) -> dict[str, str]:
+    """Of the demuxer, for a file that begins like this."""
+    if raw:
+        return {"sample_rate": str(SAMPLE_RATE), "ch_layout": "mono"}
+    is_wav = head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE"
+    return {"probesize": str(WAV_HEAD)} if is_wav else {}

@@ -21,7 +21,8 @@ import psutil
 import pytest
 
 from speaches.audio.decode import AudioFile, AudioLimits
-from speaches.audio.encode import FORMATS, encode
+from speaches.audio.encode import encode
+from speaches.audio.formats import FORMATS
 from speaches.audio.pcm import to_pcm16
 from speaches.errors import InvalidRequest, SpeachesError, TooLarge, UnsupportedAudio
 from tests.audio.files import by_libsndfile, decode, run_ffmpeg
@@ -347,4 +348,4 @@ def test_no_descriptor_or_thread_stays_behind() -> None:
         with AudioFile(io.BytesIO(good), AudioLimits()) as audio:
             next(audio.blocks())  # and no more
     assert process.num_fds() <= descriptors
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads

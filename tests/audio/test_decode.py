@@ -9,8 +9,9 @@ from typing import BinaryIO, cast
 import numpy as np
 import pytest
 
-from speaches.audio.decode import BLOCK_SAMPLES, AudioFile, AudioLimits
-from speaches.audio.encode import FORMATS, encode, streaming_encoder
+from speaches.audio.decode import BLOCK_SAMPLES, WAV_HEAD, AudioFile, AudioLimits
+from speaches.audio.encode import encode, streaming_encoder
+from speaches.audio.formats import FORMATS
 from speaches.audio.pcm import to_pcm16
 from speaches.engines.base import SAMPLE_RATE
 from speaches.errors import TooLarge
@@ -193,6 +194,20 @@ def test_an_upload_that_was_spooled_to_the_disk_is_read_like_one_in_memory() -> 
     with tempfile.SpooledTemporaryFile(max_size=1000) as file:
         file.write(wav(tone(440, 3)))
         assert len(decode(cast(BinaryIO, file))) == 3 * SAMPLE_RATE
+
+
+def test_a_wav_file_whose_sound_begins_late_is_heard() -> None:
+    file = wav(tone(440, 1))
+    note = (
+        b"LIST" + struct.pack("<I", 4 * WAV_HEAD) + bytes(4 * WAV_HEAD)
+    )  # more than is looked at to tell what is in it
+    assert np.array_equal(decode(file[:36] + note + file[36:]), decode(file))
+
+
+def test_a_little_of_a_wav_file_tells_what_it_is() -> None:
+    file = io.BytesIO(wav(tone(440, 10)))
+    with AudioFile(file, AudioLimits()):
+        assert file.tell() <= 4 * WAV_HEAD  # of 320 kB, a third of which FFmpeg would like to see
 
 
 def test_the_file_stays_open_and_can_be_read_again() -> None:
