@@ -146,6 +146,12 @@ def session_config(server: Server, connection: HTTPConnection) -> SessionConfig:
             param="intent",
             code="invalid_value",
         )
+    if query.get("call_id"):  # a session of its own would look like the call's, and know nothing of it
+        raise InvalidRequest(
+            "A call over WebRTC can't be joined over another connection (call_id); send its events over its data channel.",
+            param="call_id",
+            code="unsupported_value",
+        )
     key = key_of(connection.headers.items(), query.multi_items())
     session = _secrets(server).read(key, time.time()) if key is not None and is_secret(key) else {}
     return new_session(

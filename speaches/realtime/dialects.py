@@ -24,6 +24,9 @@ EVENTS = {
 }
 """GA -> beta; other events have one name."""
 UNKNOWN_TO_BETA = {"conversation.item.done", "input_audio_buffer.timeout_triggered"}
+UNKNOWN_TO_GA = {
+    "conversation.created"
+}  # still in its schema, but Open WebUI takes nothing between session.created and .updated
 CONTENT = {"output_text": "text", "output_audio": "audio"}
 """GA -> beta: the assistant's content."""
 FIELDS = {
@@ -72,7 +75,9 @@ class Ga:
     def to_client(self, event: dict[str, Any]) -> list[dict[str, Any]]:
         if "session" in event:
             self._kind = event["session"]["type"]
-        return self._beta.to_client(event) if self._beta else [event]
+        if self._beta is not None:
+            return self._beta.to_client(event)
+        return [] if event["type"] in UNKNOWN_TO_GA else [event]
 
 
 class Beta:
@@ -108,7 +113,7 @@ class Beta:
         if "item" in event:
             told["item"] = _beta_item(event["item"])
         if name == "error":
-            told["error"] = event["error"] | {"param": _beta_path(event["error"]["param"])}
+            told["error"] = _beta_error(event["error"])
         return [told]
 
 
@@ -178,6 +183,11 @@ def _beta_item(item: Mapping[str, Any]) -> dict[str, Any]:
 
 def _old_format(audio_format: Mapping[str, Any]) -> str:
     return next(old for old, new in FORMATS.items() if new == audio_format["type"])
+
+
+def _beta_error(error: Mapping[str, Any]) -> dict[str, Any]:
+    place = _beta_path(error["param"])
+    return {**error, "param": place, "message": error["message"].replace(f"'{error['param']}'", f"'{place}'")}
 
 
 def _beta_path(path: str | None) -> str | None:

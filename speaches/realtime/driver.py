@@ -7,25 +7,19 @@ All of them run on the event loop and call the session in between, never at the 
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import logging
-import re
-from collections import deque
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
 
 from speaches.concurrency import wait_even_if_cancelled
 from speaches.engines.base import SAMPLE_RATE, Task
 from speaches.errors import InvalidRequest, SpeachesError
 from speaches.realtime.answering import Answer
-from speaches.realtime.audio import WireDecoder
 from speaches.realtime.frames import Frames
 from speaches.realtime.hearing import hear, listen, logprobs_of
-from speaches.realtime.items import embedded_audio
+from speaches.realtime.incoming import Incoming
+from speaches.realtime.outgoing import SEND_TIMEOUT, Outgoing
 from speaches.realtime.outlets import EventOutlet, Outlet, TrackOutlet
 from speaches.realtime.reading import well_formed
 from speaches.realtime.work import (
@@ -48,16 +42,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
-
-MOST_UNSENT = 256  # events that wait for a client which does not read; then its session waits for it
-MOST_UNSENT_CHARS = 4 * 1024**2  # of them together: a few small requests ask for much, such as items of 192 KiB
 MOST_UNHEARD = 8  # turns that wait for the recogniser, with their audio; then the client waits too
-SEND_TIMEOUT = 30.0  # seconds that one event may take to leave; then the client is taken for gone
-LARGE = 256 * 1024  # characters; what is larger is audio or a picture
-MOST_COMMAS = 20_000  # between values: a hundred thousand of them would hold up all sessions for a tenth of a second
-MOST_RECORDINGS = 64  # within the items of one event
-INLINE = 64 * 1024  # characters of an event that is read on the event loop, in a millisecond
 
 
 class Channel(Protocol):
@@ -99,28 +84,21 @@ class Driver:
         self._media = media
         self._frames = Frames(server)
         self._hearing = asyncio.Lock()
-        self._wire: WireDecoder | None = None
-        """The decoder of the audio that is appended, once there was some."""
-        self._wire_format = ""
+        self._incoming = Incoming(server.threads)
+        self._outgoing = Outgoing()
         self._broken: asyncio.Future[None]
         """Holds a bug in our work, once there is one."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
         """Work under way, by its id."""
         self._unheard: set[asyncio.Task[None]] = set()
         """Of these, the turns that are being transcribed."""
-        self._unsent: deque[str] = deque()
-        self._unsent_chars = 0
-        self._changed = asyncio.Event()
-        """Set when there is something to send, or there was and has left."""
-        self._sent = asyncio.Event()
-        self._is_last = False
-        """Whether nothing comes after what is unsent."""
 
     async def run(self, seconds: float) -> None:
         """Until the client leaves, can't be reached, or `seconds` have passed. Then nothing of the session is left."""
         self._pump()
         self._broken = asyncio.get_running_loop().create_future()
-        read, write = asyncio.create_task(self._read(), name="read"), asyncio.create_task(self._write(), name="write")
+        read = asyncio.create_task(self._read(), name="read")
+        write = asyncio.create_task(self._outgoing.write(self._channel.send), name="write")
         beside = [asyncio.create_task(one, name="media") for one in self._beside()]
         sides: list[asyncio.Future[None]] = [read, write, self._broken, *beside]
         try:
@@ -144,38 +122,25 @@ class Driver:
 
     def _expire(self, seconds: float) -> None:
         """Say that it is over; what is unsent goes before."""
-        self._is_last = True
         self._session.refuse(
             InvalidRequest(
                 f"The session has reached its longest duration of {seconds / 60:g} minutes.", code="session_expired"
             )
         )
         self._pump()
+        self._outgoing.end()
 
     # --- The sides of the connection ---
 
     async def _read(self) -> None:
         while (message := await self._channel.receive()) is not None:
-            await self._room()
+            await self._outgoing.room()
             await self._caught_up()
             try:
                 await self._receive(message)
             except SpeachesError as error:
                 self._session.refuse(error)
             self._pump()
-
-    async def _write(self) -> None:
-        # The only writer, so events leave in the order in which the session made them.
-        while True:
-            while self._unsent:
-                async with asyncio.timeout(SEND_TIMEOUT):
-                    await self._channel.send(self._unsent[0])
-                self._unsent_chars -= len(self._unsent.popleft())
-                self._sent.set()
-            if self._is_last:
-                return
-            self._changed.clear()
-            await self._changed.wait()
 
     def _beside(self) -> list[Coroutine[Any, Any, None]]:
         return [] if self._media is None else [self._listen_to(self._media), self._follow(self._media.playback)]
@@ -184,7 +149,7 @@ class Driver:
         failed = False
         while True:
             samples = await media.listen()
-            await self._room()
+            await self._outgoing.room()
             try:
                 await self._hear(samples)
                 failed = False
@@ -197,7 +162,7 @@ class Driver:
     async def _follow(self, playback: Playback) -> None:
         while True:
             response_id, samples = await playback.ended()
-            self._session.played(response_id, samples, ended=True)
+            self._session.played(response_id, samples)
             self._pump()
 
     async def _caught_up(self) -> None:
@@ -205,40 +170,26 @@ class Driver:
         while len(self._unheard) >= MOST_UNHEARD:
             await asyncio.wait(self._unheard, return_when=asyncio.FIRST_COMPLETED)
 
-    async def _room(self) -> None:
-        """Wait until the client has read most of what it was sent."""
-        while len(self._unsent) >= MOST_UNSENT or self._unsent_chars >= MOST_UNSENT_CHARS:
-            self._sent.clear()
-            await self._sent.wait()
-
     def _pump(self) -> None:
         """Pass on what the session made of the last call."""
         for event in self._session.events_to_send():
             for one in self._dialect.to_client(event):
-                self._unsent.append(json.dumps(one, ensure_ascii=False))
-                self._unsent_chars += len(self._unsent[-1])
+                self._outgoing.put(one)
         for work in self._session.work_to_do():
             self._start(work)
-        if self._unsent:
-            self._changed.set()
 
     # --- What the client sends ---
 
     async def _receive(self, message: str | bytes) -> None:
-        event = _parsed(message) if len(message) <= INLINE else await self._server.threads.run(_parsed, message)
-        event = self._dialect.from_client(event)
+        event = self._dialect.from_client(await self._incoming.event(message))
         given = event if isinstance(event, dict) else {}
         try:
             if given.get("type") == "input_audio_buffer.append":
-                await self._append(given.get("audio"))
+                await self._hear(await self._incoming.appended(given.get("audio"), self._session.input_format))
             else:
-                self._session.receive(event, await self._embedded(event))
+                self._session.receive(event, await self._incoming.embedded(event, self._session.input_format))
         except SpeachesError as error:
             self._session.refuse(error, well_formed(given.get("event_id")))
-
-    async def _append(self, audio: object) -> None:
-        samples = await self._decoded(audio, self._decoder(), "audio")
-        await self._hear(samples)
 
     async def _hear(self, samples: Samples) -> None:
         """The client's audio goes on: shape (n,), float32, 16 kHz."""
@@ -246,33 +197,6 @@ class Driver:
         async with self._hearing:  # it may come through the channel and beside it
             wanted, denoised = session.detects_turns, session.noise_reduction is not None
             session.heard(samples, await self._frames.push(samples, wanted=wanted, denoised=denoised))
-
-    def _decoder(self) -> WireDecoder:
-        """The stream's decoder; a new one where the client has changed the format."""
-        if self._wire is None or self._wire_format != self._session.input_format:
-            self._wire_format = self._session.input_format
-            self._wire = WireDecoder(self._wire_format)
-        return self._wire
-
-    async def _embedded(self, event: object) -> Mapping[str, Samples]:
-        """The audio of items within an event, by its path."""
-        found, given = {}, embedded_audio(event)
-        if len(given) > MOST_RECORDINGS:
-            raise InvalidRequest(
-                f"An event can bring {MOST_RECORDINGS} recordings; it has {len(given)}.", code="event_too_large"
-            )
-        for path, audio in given.items():
-            decoder = WireDecoder(self._session.input_format)
-            samples = await self._decoded(audio, decoder, path)
-            found[path] = np.concatenate((samples, decoder.finish()))
-        return found
-
-    async def _decoded(self, audio: object, decoder: WireDecoder, param: str) -> Samples:
-        if not isinstance(audio, str):
-            raise InvalidRequest("Audio must be a string of base64.", param=param, code="invalid_value")
-        if len(audio) <= INLINE:
-            return _samples(audio, decoder, param)
-        return await self._server.threads.run(_samples, audio, decoder, param)
 
     # --- Work ---
 
@@ -304,7 +228,7 @@ class Driver:
     def _ended(self, task: asyncio.Task[None]) -> None:
         if self._tasks.get(task.get_name()) is task:
             del self._tasks[task.get_name()]
-        if not task.cancelled() and (bug := task.exception()) and not self._broken.done():
+        if (bug := _bug_in(task)) and not self._broken.done():
             self._broken.set_exception(bug)  # the session would wait for this work for ever
 
     def _stop(self, work_id: str) -> None:
@@ -350,7 +274,7 @@ class Driver:
 
     async def _respond(self, work: Respond) -> None:
         try:
-            await Answer(work, self._session, self._server, self._outlet(work), self._pump, self._room).run()
+            await Answer(work, self._session, self._server, self._outlet(work), self._pump, self._outgoing.room).run()
         except Exception as error:
             self._session.response_failed(work.response_id, _told(error, work.response_id))
             self._pump()
@@ -362,32 +286,16 @@ class Driver:
         if self._media is not None:
             return TrackOutlet(work.response_id, self._media.playback, self._session, self._pump)
         audio_format = work.speech.format if work.speech else "audio/pcm"
-        return EventOutlet(work.response_id, audio_format, self._session, self._server.threads, self._pump, self._room)
+        return EventOutlet(
+            work.response_id, audio_format, self._session, self._server.threads, self._pump, self._outgoing.room
+        )
 
 
-def _parsed(message: str | bytes) -> object:
-    if len(message) > INLINE and _has_many_values(message):
-        raise InvalidRequest(f"The event has more than {MOST_COMMAS} values.", code="event_too_large")
-    try:
-        parsed: object = json.loads(message)
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"The event is not valid JSON: {error}.", code="invalid_json") from None
-    return parsed
-
-
-def _has_many_values(message: str | bytes) -> bool:
-    text = message if isinstance(message, str) else message.decode("latin-1")
-    if text.count(",") <= MOST_COMMAS:
-        return False
-    return len(text) > LARGE or _STRING.sub("", text).count(",") > MOST_COMMAS
-
-
-def _samples(audio: str, decoder: WireDecoder, param: str) -> Samples:
-    try:
-        data = base64.b64decode(audio, validate=True)
-    except ValueError:  # binascii.Error, or characters that are not ASCII
-        raise InvalidRequest("The audio is not valid base64.", param=param, code="invalid_base64") from None
-    return decoder.push(data)
+def _bug_in(task: asyncio.Task[None]) -> BaseException | None:
+    """Why work came to an end without an answer. None where it has answered, or was stopped."""
+    if not task.cancelled():
+        return task.exception()
+    return None if task.cancelling() else RuntimeError(f"{task.get_name()} was cancelled by nobody.")
 
 
 def _told(error: Exception, what: str) -> SpeachesError:

@@ -62,8 +62,15 @@ class Transcription(Part):
 
     @property
     def code(self) -> str | None:
-        """The language's ISO 639-1 code."""
-        return code_of(self.language) if self.language else None
+        """The language's ISO 639-1 code; None where it is to be detected."""
+        if self.language:
+            return code_of(self.language)
+        return self.codes[0] if len(self.codes) == 1 else None
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The codes of those that detection may choose from; empty for all."""
+        return () if self.language else tuple(dict.fromkeys(map(code_of, self.languages)))
 
 
 class NoiseReduction(Part):
@@ -197,6 +204,8 @@ def _modalities(value: Any) -> Any:
     # Before 2025 speech came as both; speech has its transcript anyway.
     if isinstance(value, list) and sorted(map(str, value)) == ["audio", "text"]:
         return ["audio"]
+    if isinstance(value, list) and len(value) != 1:
+        raise ValueError('it can be ["audio"], which comes with its transcript, or ["text"]')
     return value
 
 
@@ -205,7 +214,15 @@ def included(value: Any) -> Any:
     return [name for name in value if name == LOGPROBS] if isinstance(value, list) else value
 
 
-Modalities = Annotated[list[Literal["text", "audio"]], BeforeValidator(_modalities), Field(min_length=1, max_length=1)]
+def _limit(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if value == "inf" or (type(value) is int and 1 <= value <= MOST_TOKENS):
+        return value
+    raise ValueError(f"it can be 'inf', or a whole number from 1 to {MOST_TOKENS}")
+
+
+Modalities = Annotated[list[Literal["text", "audio"]], BeforeValidator(_modalities)]
 Tools = Annotated[list[Annotated[Tool, BeforeValidator(_flat)]], Field(max_length=MOST_TOOLS)]
 Choice: TypeAlias = Literal["auto", "none", "required"] | Annotated[ToolChoice, BeforeValidator(_flat)]
-TokenLimit: TypeAlias = Literal["inf"] | Annotated[Whole, Field(ge=1, le=MOST_TOKENS)]
+TokenLimit: TypeAlias = Annotated[Literal["inf"] | int, BeforeValidator(_limit)]

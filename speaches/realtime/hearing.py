@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from speaches.engines.base import WINDOW_SAMPLES, DecodeOptions, Segment, Task, Window, Word
-from speaches.transcription.languages import code_of
 from speaches.transcription.phantoms import is_phantom
 from speaches.transcription.transcribe import Outcome, Source, TranscribeOptions, check, transcribe
 
@@ -68,7 +67,8 @@ async def listen(samples: Samples, how: Hearing, confirmed: str, server: Server)
 
 def _options(how: Hearing) -> DecodeOptions:
     return DecodeOptions(
-        language=code_of(how.language) if how.language else None,
+        language=how.language,
+        candidates=how.languages,
         prompt=how.prompt,
         hotwords=", ".join(how.keywords) or None,
         short_window=True,

@@ -1,23 +1,22 @@
-"""What the user says: the audio not yet committed, the turns in it, and what is recognised of them. Rules only."""
+"""What the user says: the audio not yet committed, and the turn in it. Rules only."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 from speaches.engines.base import SAMPLE_RATE
 from speaches.errors import InvalidRequest, SpeachesError
 from speaches.realtime.config import SessionConfig
-from speaches.realtime.ending import combined, likelihood_of_end
 from speaches.realtime.fields import LOGPROBS, SemanticVad, ServerVad
 from speaches.realtime.outbox import Outbox
-from speaches.realtime.partials import Partials
 from speaches.realtime.states import TURN, State, after
+from speaches.realtime.turn import Transcript, Turn, hearing
 from speaches.realtime.turns import SemanticVad as SemanticTurns
 from speaches.realtime.turns import ServerVad as ServerTurns
 from speaches.realtime.turns import TurnEvent, Turns
-from speaches.realtime.work import Hearing, Listen, MeasureEnding, StopTranscribing, Transcribe
+from speaches.realtime.work import MeasureEnding
 from speaches.transcription.activity import FRAME_SIZE
 
 if TYPE_CHECKING:
@@ -28,48 +27,7 @@ LONGEST_MS = 15 * 60_000  # without turn detection: 58 MB
 KEPT_MS = 10_000  # with it, while nobody speaks: for a client that commits what the detector did not take for speech
 LONGEST_AHEAD_MS = 30_000  # longer turns are not heard again at each pause
 SILENT = 0.15  # where no frame had more than this chance of speech there is nothing to recognise
-WEAK = 0.35  # after a pause, sounds that are no speech by themselves, but may be the end of it
 MEASURED_MS = 8_000  # as much as a smart-turn model hears
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """What was said."""
-
-    text: str
-    language: str | None = None
-    logprobs: Sequence[Mapping[str, Any]] | None = None
-
-
-Heard: TypeAlias = Transcript | SpeachesError | None
-"""A transcript, why there is none, or None while it is to come."""
-
-
-@dataclass
-class Turn:
-    """Audio of the user, from when it is known to be one utterance until its transcript is there."""
-
-    item_id: str
-    start: int
-    """In samples from the session's start, as all places here."""
-    hearing: Hearing
-    partials: Partials
-    announced: bool = False
-    """Whether the client was told that it has begun."""
-    listening: str | None = None
-    """The Listen under way."""
-    work_id: str | None = None
-    """The Transcribe of the whole turn: begun ahead, or when it was committed."""
-    heard: Heard = None
-    """What came of it."""
-    paused_ms: int | None = None
-    """When the pause began to be noticed in which the user is."""
-    loudest_since: float = 0.0
-    """The highest chance of speech since that pause was noticed."""
-    words_say: float = 0.5
-    """How likely the user has finished, by the words."""
-    sound_says: float = 0.5
-    """Likewise, by the voice."""
 
 
 @dataclass(frozen=True)
@@ -130,13 +88,8 @@ class InputAudio:
 
     def listen(self) -> None:
         """Ask for the next hypothesis where one is due. To be called when all that the last audio did is done."""
-        turn, end = self.turn, self._buffer.end
-        if turn is None or turn.listening or not self._config.transcription or not turn.partials.due(end):
-            return
-        start = turn.partials.listen_to(end)
-        turn.listening = self._outbox.new_id("listen")
-        samples = self._buffer.take(start, end)
-        self._outbox.ask(Listen(turn.listening, samples, turn.hearing, turn.partials.shown))
+        if self.turn is not None and self._config.transcription:
+            self.turn.listen(self._buffer)
 
     def _is_full(self, count: int) -> bool:
         longest = LONGEST_MS * SAMPLE_RATE // 1000
@@ -149,7 +102,7 @@ class InputAudio:
         self._turns.skip((frames - len(judged)) * FRAME_SIZE)
         self._loudest = max([self._loudest, *judged] if len(judged) == frames else [1.0])
         if self.turn is not None:
-            self.turn.loudest_since = max([self.turn.loudest_since, *judged])
+            self.turn.sounds(judged)
         self._position += frames * FRAME_SIZE
         return events
 
@@ -174,18 +127,18 @@ class InputAudio:
         """The user has paused, perhaps finished: find out what was said, to have it when it is needed."""
         turn, end = self.turn, self._buffer.end
         assert turn is not None
-        turn.paused_ms, turn.loudest_since, turn.words_say, turn.sound_says = self._turns.now_ms, 0.0, 0.5, 0.5
+        turn.pause(self._turns.now_ms)
         wanted = self._hears_ahead or isinstance(self._config.detection, SemanticVad)
         if wanted and end - turn.start <= LONGEST_AHEAD_MS * SAMPLE_RATE // 1000:
             self._transcribe(turn, end)
         if self._has_ending_model and isinstance(self._config.detection, SemanticVad):
             first = max(turn.start, end - MEASURED_MS * SAMPLE_RATE // 1000)
-            self._outbox.ask(MeasureEnding(self._buffer.take(first, end), turn.paused_ms))
+            self._outbox.ask(MeasureEnding(self._buffer.take(first, end), self._turns.now_ms))
 
     def resume(self) -> None:
         """The pause was none."""
         assert self.turn is not None
-        self._forget_ahead(self.turn)
+        self.turn.forget_ahead()
 
     def commit(self, event: str, end_ms: int | None = None, start_ms: int | None = None) -> Committed:
         """Take the turn out of the buffer, or all of it where there is none.
@@ -208,9 +161,7 @@ class InputAudio:
             )
         turn = self.turn or self._new_turn(start)
         silent = event == "time out" or (event == "commit" and self.state is State.QUIET and self._loudest < SILENT)
-        self._stop_listening(turn)
-        if turn.loudest_since >= WEAK:
-            self._forget_ahead(turn)
+        turn.end()
         if silent:
             turn.heard = Transcript("")
         elif turn.work_id is None:
@@ -224,8 +175,8 @@ class InputAudio:
     def clear(self) -> None:
         """The client throws it all away."""
         if self.turn is not None:
-            self._stop_listening(self.turn)
-            self._forget_ahead(self.turn)
+            self.turn.stop_listening()
+            self.turn.forget_ahead()
         self.state = after(TURN, self.state, "clear")
         self._empty(self._buffer.end)
         self._turns.reset()
@@ -237,9 +188,9 @@ class InputAudio:
         if config.detection is None and before.detection is not None:
             self.state = after(TURN, self.state, "switch off")  # its audio stays, for the client to commit
             if self.turn is not None:
-                self._forget_ahead(self.turn)
+                self.turn.forget_ahead()
         elif config.detection is not None and before.detection is None and self.turn is not None:
-            self._stop_listening(self.turn)
+            self.turn.stop_listening()
             self.turn = None
         if self.turn is not None:
             self.turn.hearing = hearing(config)
@@ -248,22 +199,14 @@ class InputAudio:
 
     def hypothesis(self, work_id: str, words: Sequence[Word], took_ms: int) -> str:
         """Returns what may be shown now of the turn under way."""
-        turn = self.turn
-        if turn is None or turn.listening != work_id:
-            return ""
-        turn.listening = None
-        return turn.partials.heard(words, took_ms)
+        return self.turn.hypothesis(work_id, words, took_ms) if self.turn else ""
 
     def heard_ahead(self, work_id: str, heard: Transcript | SpeachesError) -> list[TurnEvent] | None:
         """A Transcribe's result. None where it is not of the turn under way; else what that does to the turn."""
         turn = self.turn
         if turn is None or turn.work_id != work_id:
             return None
-        if isinstance(heard, SpeachesError):
-            turn.work_id = None  # the turn's own attempt will tell
-            return []
-        turn.heard = heard
-        turn.words_say = likelihood_of_end(heard.text, heard.language or turn.hearing.language)
+        turn.heard_ahead(heard)
         return self._judge_ending(turn)
 
     def ending(self, likelihood: float, heard_until_ms: int) -> list[TurnEvent]:
@@ -271,13 +214,11 @@ class InputAudio:
         turn = self.turn
         if turn is None or turn.paused_ms != heard_until_ms:
             return []
-        turn.sound_says = likelihood
+        turn.sounded(likelihood)
         return self._judge_ending(turn)
 
     def _judge_ending(self, turn: Turn) -> list[TurnEvent]:
-        if turn.paused_ms is None:
-            return []
-        return self._turns.ending(combined(turn.words_say, turn.sound_says), turn.paused_ms)
+        return [] if turn.paused_ms is None else self._turns.ending(turn.likely_over, turn.paused_ms)
 
     # --- Waiting for the user ---
 
@@ -294,23 +235,11 @@ class InputAudio:
     # --- Its own ---
 
     def _new_turn(self, start: int) -> Turn:
-        return Turn(self._outbox.new_id("item"), start, hearing(self._config), Partials(start))
+        return Turn(self._outbox, start, hearing(self._config))
 
     def _transcribe(self, turn: Turn, end: int) -> None:
-        turn.work_id = self._outbox.new_id("transcribe")
-        samples = self._buffer.take(turn.start, end)
         logprobs = LOGPROBS in (self._config.include or ())
-        self._outbox.ask(Transcribe(turn.work_id, samples, turn.hearing, logprobs))
-
-    def _stop_listening(self, turn: Turn) -> None:
-        if turn.listening:
-            self._outbox.ask(StopTranscribing(turn.listening))
-            turn.listening = None
-
-    def _forget_ahead(self, turn: Turn) -> None:
-        if turn.work_id and turn.heard is None:
-            self._outbox.ask(StopTranscribing(turn.work_id))
-        turn.work_id = turn.heard = turn.paused_ms = None
+        turn.transcribe(self._buffer.take(turn.start, end), logprobs=logprobs)
 
     def _empty(self, end: int) -> None:
         self.turn, self._floor, self._kept = None, end, end
@@ -319,14 +248,6 @@ class InputAudio:
 
     def _place(self, ms: int) -> int:
         return ms * SAMPLE_RATE // 1000
-
-
-def hearing(config: SessionConfig) -> Hearing:
-    """How speech is to be recognised by these settings."""
-    how = config.transcription
-    if how is None:
-        return Hearing(None)
-    return Hearing(how.model, how.code, how.prompt, tuple(how.keywords), tuple(how.languages))
 
 
 def _detection(config: SessionConfig) -> ServerTurns | SemanticTurns | None:

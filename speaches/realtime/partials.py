@@ -47,8 +47,10 @@ class Partials:
     def heard(self, words: Sequence[Word], took_ms: int) -> str:
         """A hypothesis about the audio from `cut` on. Returns what to send now, maybe nothing."""
         self._step = int(max(SHORTEST_STEP_MS, took_ms * STEP_SHARE)) * SAMPLE_RATE // 1000
-        by = (self.cut - self._start) / SAMPLE_RATE
-        self._agreement.insert([replace(word, start=word.start + by, end=word.end + by) for word in words])
+        by, last = (self.cut - self._start) / SAMPLE_RATE, (self._heard_to - self._start) / SAMPLE_RATE
+        # A recogniser that hears in windows of its own may place a word after all there is; what comes then would be cut off with it.
+        moved = [replace(word, start=min(word.start + by, last), end=min(word.end + by, last)) for word in words]
+        self._agreement.insert(moved)
         return self._more(self._agreement.shown)
 
     def rest(self, transcript: str) -> str:

@@ -72,7 +72,8 @@ def read(kind: type[M], values: object, at: str = "") -> M:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise _told(error.errors(include_url=False)[0], values, at) from None
+        # Where a value may be of several kinds, what is wrong within it says more than that it is none of the other kinds.
+        raise _told(max(error.errors(include_url=False), key=lambda one: len(one["loc"])), values, at) from None
 
 
 def an_object(values: object, at: str) -> Mapping[str, Any]:
@@ -84,7 +85,7 @@ def an_object(values: object, at: str) -> Mapping[str, Any]:
 
 
 def _told(finding: Any, values: object, at: str) -> InvalidRequest:
-    path = _path(finding, values, at)
+    path = _path(finding, values, at) or None
     wrong = finding["type"]
     named = f"'{path}'" if path else "the event"
     if wrong == "missing":
@@ -93,11 +94,27 @@ def _told(finding: Any, values: object, at: str) -> InvalidRequest:
     if wrong.endswith("_type") and kind in KINDS:
         got = NAMES.get(type(finding["input"]), "something else")
         return InvalidRequest(
-            f"Invalid type for {named}: expected {KINDS[kind]}, but got {got} instead.", param=path, code="invalid_type"
+            f"Invalid type for {named}: expected {KINDS[kind]}, but got {got} instead.",
+            param=path,
+            code="invalid_type",
         )
+    if wrong == "union_tag_invalid":
+        return _unknown_kind(finding["ctx"], path)
     message = finding["msg"].removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
     return InvalidRequest(
-        f"Invalid value for {named}: {message}, got {quoted(finding['input'])}.", param=path, code="invalid_value"
+        f"Invalid value for {named}: {message}, got {quoted(finding['input'])}.",
+        param=path,
+        code="invalid_value",
+    )
+
+
+def _unknown_kind(found: Mapping[str, str], path: str | None) -> InvalidRequest:
+    """For an object of which one key says what kind it is."""
+    place, kinds = f"{path}.{found['discriminator']}".replace("'", ""), found["expected_tags"].replace(", ", " or ")
+    return InvalidRequest(
+        f"Invalid value for '{place}': should be {kinds}, got {quoted(found['tag'])}.",
+        param=place,
+        code="invalid_value",
     )
 
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from speaches.errors import InvalidRequest
 from speaches.realtime.config import SessionConfig
+from speaches.realtime.conversation import Conversation
 from speaches.realtime.fields import Choice, Format, Modalities, Prompt, Reasoning, TokenLimit, Tools, Voice
-from speaches.realtime.reading import Id, Part, Whole
+from speaches.realtime.items import Item, read_item
+from speaches.realtime.reading import Id, Part, Whole, read
+
+if TYPE_CHECKING:
+    from speaches.engines.base import Samples
 
 MOST_INPUT = 1000  # items of a response's own input
 
@@ -85,3 +92,39 @@ class ResponseSettings(Part):
         output = {name: value for name, value in self.audio.output if value is not None}
         spoken = config.audio.model_copy(update={"output": config.audio.output.model_copy(update=output)})
         return config.model_copy(update={**wanted, "audio": spoken})
+
+
+def read_input(
+    given: Sequence[Any] | None,
+    conversation: Conversation,
+    new_id: Callable[[str], str],
+    audio: Mapping[str, Samples],
+) -> tuple[list[Item] | None, list[tuple[Item, dict[int, Samples]]]]:
+    """The items of a response's own input, and the speech in them that is to be transcribed by the place of its content.
+
+    Args:
+        given: `response.input`; None where it is the conversation.
+        audio: The event's audio, decoded, by its path.
+
+    Raises:
+        InvalidRequest: With the path of what is wrong.
+    """
+    if given is None:
+        return None, []
+    items, speech = [], []
+    for number, one in enumerate(given):
+        at = f"response.input[{number}]"
+        if isinstance(one, Mapping) and one.get("type") == "item_reference":
+            items.append(_referred(read(Reference, one, at).id, conversation, at))
+        else:
+            item, samples = read_item(one, at, new_id, audio)
+            items.append(item)
+            speech.append((item, samples))
+    return items, speech
+
+
+def _referred(item_id: str, conversation: Conversation, at: str) -> Item:
+    item = conversation.get(item_id)
+    if item is None:
+        raise InvalidRequest(f"There is no item with id '{item_id}'.", param=f"{at}.id", code="invalid_value")
+    return item

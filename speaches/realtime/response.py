@@ -16,6 +16,7 @@ from speaches.realtime.outbox import Outbox, told
 from speaches.realtime.reading import plain_text
 from speaches.realtime.spoken import WIRE_RATE, Spoken
 from speaches.realtime.states import RESPONSE, State, after
+from speaches.realtime.usage import Usage
 
 if TYPE_CHECKING:
     from speaches.engines.base import SpokenWord
@@ -34,34 +35,6 @@ class Output:
 
     item: Item
     index: int
-
-
-@dataclass
-class Usage:
-    """Tokens. Audio is counted as OpenAI does: ten tokens a second of the user's, twenty of the assistant's."""
-
-    text_in: int = 0
-    cached: int = 0
-    seconds_in: float = 0.0
-    text_out: int = 0
-    samples_out: int = 0
-
-    def for_client(self) -> dict[str, Any]:
-        audio_in, audio_out = round(self.seconds_in * 10), round(self.samples_out * 20 / WIRE_RATE)
-        cached = {"text_tokens": self.cached, "audio_tokens": 0, "image_tokens": 0}
-        return {
-            "total_tokens": self.text_in + audio_in + self.text_out + audio_out,
-            "input_tokens": self.text_in + audio_in,
-            "output_tokens": self.text_out + audio_out,
-            "input_token_details": {
-                "text_tokens": self.text_in,
-                "audio_tokens": audio_in,
-                "image_tokens": 0,
-                "cached_tokens": self.cached,
-                "cached_tokens_details": cached,
-            },
-            "output_token_details": {"text_tokens": self.text_out, "audio_tokens": audio_out},
-        }
 
 
 @dataclass
@@ -157,13 +130,6 @@ class Response:
             self._emit("response.function_call_arguments.delta", output, call_id=output.item.call_id, delta=arguments)
         return self._room > 0
 
-    def count(self, usage: Mapping[str, Any] | None) -> None:
-        """The LLM's own count, if it made one. Never trusted to be numbers."""
-        details = (usage or {}).get("prompt_tokens_details")
-        self.usage.text_in = _count(usage, "prompt_tokens") or self.usage.text_in
-        self.usage.text_out = _count(usage, "completion_tokens")
-        self.usage.cached = min(_count(details, "cached_tokens"), self.usage.text_in)
-
     def cut(self, samples: int) -> Iterator[tuple[Item, int]]:
         """No more than so much of its audio was played. Yields the messages that this shortens, and to how many milliseconds."""
         for output in self._outputs:
@@ -238,10 +204,8 @@ class Response:
         self._outputs.append(output)
         self._emit_item("response.output_item.added", output)
         if self.conversation is not None:
-            previous = self.conversation.last_id
-            for old in self.conversation.append(item):
-                self.outbox.emit("conversation.item.deleted", item_id=old.id)
-            self.outbox.emit("conversation.item.added", previous_item_id=previous, item=item.for_client())
+            self.conversation.append(item)
+            self.conversation.tell("added", item)
         return output
 
     def _close_message(self, status: Status) -> None:
@@ -278,8 +242,7 @@ class Response:
         output.item.status = status
         if self.conversation is not None and output.item.id in self.conversation:
             self.conversation.weigh(output.item)
-            previous = self.conversation.previous_id(output.item)
-            self.outbox.emit("conversation.item.done", previous_item_id=previous, item=output.item.for_client())
+            self.conversation.tell("done", output.item)
         self._emit_item("response.output_item.done", output)
 
     @property
@@ -306,11 +269,6 @@ class Response:
 
     def _emit_item(self, event_type: str, output: Output) -> None:
         self.outbox.emit(event_type, response_id=self.id, output_index=output.index, item=output.item.for_client())
-
-
-def _count(counts: object, name: str) -> int:
-    count = counts.get(name) if isinstance(counts, Mapping) else None
-    return count if isinstance(count, int) and count > 0 else 0
 
 
 def _part(item: Item) -> dict[str, Any]:

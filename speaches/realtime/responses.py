@@ -153,9 +153,7 @@ class Responses:
         self._outbox.emit(f"output_audio_buffer.{'stopped' if whole else 'cleared'}", response_id=response_id)
         for item, heard_ms in () if whole else response.cut(samples):
             if item.id in self._conversation:
-                self._outbox.emit(
-                    "conversation.item.truncated", item_id=item.id, content_index=0, audio_end_ms=heard_ms
-                )
+                self._conversation.tell_truncated(item, 0, heard_ms)
         return response
 
     # --- What they answer ---

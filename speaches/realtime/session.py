@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from speaches.errors import InvalidRequest, SpeachesError
 from speaches.realtime import config as settings
+from speaches.realtime.audible import Audible
 from speaches.realtime.config import SessionConfig, updated
-from speaches.realtime.conversation import Conversation, unknown_item
-from speaches.realtime.input_audio import Committed, InputAudio, Transcript, hearing
+from speaches.realtime.conversation import Conversation
+from speaches.realtime.input_audio import Committed, InputAudio
 from speaches.realtime.items import Content, Item, read_item
 from speaches.realtime.outbox import Outbox
 from speaches.realtime.reading import an_object, plain_text, quoted, read, well_formed
@@ -18,23 +19,20 @@ from speaches.realtime.requests import (
     CreateItem,
     CreateResponse,
     NamedItem,
-    Reference,
     ResponseSettings,
     TruncateItem,
     UpdateSession,
+    read_input,
 )
-from speaches.realtime.response import Response
 from speaches.realtime.responses import Responses
-from speaches.realtime.spoken import WIRE_RATE
 from speaches.realtime.states import State
 from speaches.realtime.transcripts import Transcripts
+from speaches.realtime.turn import Transcript, hearing
 from speaches.realtime.turns import IdleTimeout, SpeechPaused, SpeechResumed, SpeechStarted, SpeechStopped, TurnEvent
 from speaches.realtime.work import Work
 
 if TYPE_CHECKING:
     from speaches.engines.base import Samples, SpokenWord, Word
-
-ECHO_MS = 300  # that a room and a sound card hold on to
 
 
 class Session:
@@ -54,7 +52,7 @@ class Session:
         has_ending_model: bool = False,
         hears_ahead: bool = True,
     ) -> None:
-        """Begins with a `session.created`.
+        """Begins with a `session.created`, and a `conversation.created` where there is going to be one.
 
         Args:
             config: From `config.new_session`.
@@ -69,19 +67,17 @@ class Session:
         self._id = new_id("sess")
         self._expires_at = expires_at
         self._webrtc = webrtc
-        self._conversation = Conversation(new_id("conv"))
+        self._conversation = Conversation(self._outbox)
         self._input = InputAudio(self._outbox, config, hears_ahead=hears_ahead, has_ending_model=has_ending_model)
         self._transcripts = Transcripts(self._outbox)
         self._responses = Responses(self._outbox, self._conversation, webrtc=webrtc)
-        self._last_active: Response | None = None
-        """The response in the conversation, when that was last looked at."""
-        self._audible_from = 0
-        """Where in the input the audio of the response in the conversation began to leave, in milliseconds."""
+        self._audible = Audible(self._input, self._responses)
         self._cut_short: str | None = None
         """The response that the client has ended by truncating its item, and may yet cancel."""
-        self._audible_until = 0
-        """Until when the client plays what it was sent, in milliseconds of the input."""
         self._tell_session("session.created")
+        if config.type == "realtime":
+            conversation = {"id": self._conversation.id, "object": "realtime.conversation"}
+            self._outbox.emit("conversation.created", conversation=conversation)
 
     # --- From the client ---
 
@@ -122,7 +118,7 @@ class Session:
             probabilities: The chance of speech in each frame of 512 samples that these complete, counted from the session's first sample.
                 Wanted while `detects_turns`; ignored, and not needed, otherwise.
         """
-        if self._config.audio.input.half_duplex and self._input.now_ms < self._audible_until + ECHO_MS:
+        if self._config.audio.input.half_duplex and self._audible.may_echo:
             probabilities = [0.0] * len(probabilities)  # what is heard now is the answer, from the loudspeaker
         try:
             self._follow(self._input.heard(samples, probabilities))
@@ -212,9 +208,7 @@ class Session:
             samples: How much that is, at 24 kHz.
         """
         if response := self._responses.answering(response_id):
-            if not response.samples and response is self._responses.active:
-                self._audible_from = self._input.now_ms
-            self._audible_until = max(self._audible_until, self._input.now_ms) + samples * 1000 // WIRE_RATE
+            self._audible.sent(samples)
             response.audio(audio, samples)
             self._responses.plays(response)
 
@@ -238,7 +232,7 @@ class Session:
         `finish_reason` and `usage` are as in Chat Completions; where they are missing it was a whole answer, and tokens are estimated.
         """
         if response := self._responses.answering(response_id):
-            response.count(usage)
+            response.usage.count(usage)
             self._responses.end(response, "finish", finish_reason=finish_reason)
             self._proceed()
 
@@ -248,11 +242,14 @@ class Session:
             self._responses.end(response, "fail", error=error)
             self._proceed()
 
-    def played(self, response_id: str, samples: int, ended: bool) -> None:
-        """WebRTC: how much of a response's audio was played, at 24 kHz; `ended` when there is no more, or it was thrown away."""
-        response = self._responses.played(response_id, samples) if ended else None
-        if response is not None and response.conversation is not None and self._responses.active is None:
-            self._input.await_speech(self._input.now_ms)
+    def played(self, response_id: str, samples: int) -> None:
+        """WebRTC: no more of a response's audio is played, be it that this was all, or that the rest was thrown away.
+
+        Args:
+            samples: How much was played, at 24 kHz.
+        """
+        if response := self._responses.played(response_id, samples):
+            self._audible.played(response)
 
     # --- For the driver ---
 
@@ -268,6 +265,8 @@ class Session:
 
     def _update_session(self, event: Mapping[str, Any], audio: Mapping[str, Samples]) -> None:
         self._config = updated(self._config, read(UpdateSession, event).session)
+        if self._config.type == "transcription":
+            self._responses.due.clear()
         self._input.update(self._config)
         self._tell_session("session.updated")
 
@@ -281,41 +280,22 @@ class Session:
         self._transcripts.ask(item, speech, hearing(self._config))
 
     def _retrieve_item(self, event: Mapping[str, Any], audio: Mapping[str, Samples]) -> None:
-        self._outbox.emit("conversation.item.retrieved", item=self._item(event, "retrieve").for_client())
+        item = self._conversation.find(read(NamedItem, event).item_id, "retrieve")
+        self._outbox.emit("conversation.item.retrieved", item=item.for_client())
 
     def _delete_item(self, event: Mapping[str, Any], audio: Mapping[str, Samples]) -> None:
-        self._forget(self._item(event, "delete"))
+        item = self._conversation.find(read(NamedItem, event).item_id, "delete")
+        self._responses.due.discard(item.id)
+        self._transcripts.forget(item)
+        self._conversation.remove(item)
 
     def _truncate_item(self, event: Mapping[str, Any], audio: Mapping[str, Samples]) -> None:
         given = read(TruncateItem, event)
-        item = self._conversation.get(given.item_id)
-        if item is None:
-            raise unknown_item("truncate", given.item_id)
-        content = item.content[given.content_index] if given.content_index < len(item.content) else None
-        if content is None or content.type != "output_audio":
-            raise InvalidRequest(
-                "Only speech of the assistant can be truncated.",
-                param="item_id" if content else "content_index",
-                code="invalid_value",
-            )
-        sent = content.spoken.milliseconds if content.spoken else 0
-        if given.audio_end_ms > sent:
-            raise InvalidRequest(
-                f"Audio content of {sent}ms is already shorter than {given.audio_end_ms}ms.",
-                param="audio_end_ms",
-                code="invalid_value",
-            )
-        if content.spoken:
-            content.spoken.cut(given.audio_end_ms * WIRE_RATE // 1000)
-        content.text = content.spoken.heard if content.spoken else ""
-        self._outbox.emit(
-            "conversation.item.truncated",
-            item_id=item.id,
-            content_index=given.content_index,
-            audio_end_ms=given.audio_end_ms,
-        )
+        item = self._conversation.find(given.item_id, "truncate")
+        self._conversation.truncate(item, given.content_index, given.audio_end_ms)
         # OpenAI has mostly sent it all by then; we send it as it is played. Some clients cancel as well, some don't.
         self._cut_short = self._responses.cut(item.id) or self._cut_short
+        self._audible.stopped()
 
     def _commit(self, event: Mapping[str, Any], audio: Mapping[str, Samples]) -> None:
         committed = self._input.commit("commit")
@@ -345,38 +325,16 @@ class Session:
         wanted = read(ResponseSettings, {} if asked is None else asked, "response")
         beside = wanted.conversation == "none"
         self._responses.check_room(beside=beside)
-        given, speech = self._read_input(wanted, audio)
+        given, speech = read_input(wanted.input, self._conversation, self._outbox.new_id, audio)
         if not beside:
             self._responses.due.clear()  # this one answers them too
         self._responses.create(wanted.over(self._config), beside=beside, given=given, metadata=wanted.metadata)
         for item, samples in speech:
             self._transcripts.ask(item, samples, hearing(self._config))
 
-    def _read_input(
-        self, wanted: ResponseSettings, audio: Mapping[str, Samples]
-    ) -> tuple[list[Item] | None, list[tuple[Item, dict[int, Samples]]]]:
-        """A response's own input, and the speech in it."""
-        if wanted.input is None:
-            return None, []
-        items, speech = [], []
-        for number, given in enumerate(wanted.input):
-            at = f"response.input[{number}]"
-            if isinstance(given, Mapping) and given.get("type") == "item_reference":
-                reference = read(Reference, given, at).id
-                item = self._conversation.get(reference)
-                if item is None:
-                    raise InvalidRequest(
-                        f"There is no item with id '{reference}'.", param=f"{at}.id", code="invalid_value"
-                    )
-            else:
-                item, samples = read_item(given, at, self._outbox.new_id, audio)
-                speech.append((item, samples))
-            items.append(item)
-        return items, speech
-
     def _cancel_response(self, event: Mapping[str, Any], audio: Mapping[str, Samples]) -> None:
         response_id = read(CancelResponse, event).response_id
-        self._audible_until = self._input.now_ms  # the client stops playing what it has
+        self._audible.stopped()
         cut_short, self._cut_short = self._cut_short, None
         is_over = (response_id is None and self._responses.active is None) or response_id == cut_short
         if cut_short is None or not is_over:
@@ -438,9 +396,8 @@ class Session:
         turn = committed.turn
         content = Content("input_audio", awaited=True, seconds=committed.seconds)
         item = Item(turn.item_id, "message", role="user", content=[content], silence=silence)
-        previous = self._conversation.last_id
-        for old in self._conversation.append(item):
-            self._outbox.emit("conversation.item.deleted", item_id=old.id)
+        self._conversation.append(item)
+        previous = self._conversation.previous_id(item)
         self._outbox.emit("input_audio_buffer.committed", item_id=item.id, previous_item_id=previous)
         self._tell_item(item)
         if answered:
@@ -457,39 +414,15 @@ class Session:
     def _proceed(self) -> None:
         """Let the responses go on that what has just happened lets go on."""
         speaks_over = self._interrupts and self._input.state is State.SPEAKING
+        was_due = bool(self._responses.due)
         self._responses.proceed(self._config, may_answer=not speaks_over)
-        active = self._responses.active
-        if active is not self._last_active:
-            self._wait_for_the_user(self._last_active, active)
-            self._last_active = active
-
-    def _wait_for_the_user(self, before: Response | None, now: Response | None) -> None:
-        """From the end of what the user hears on, until there is a response again."""
-        if now is not None:
-            self._input.stop_awaiting()
-        elif before is not None and not self._responses.is_played(before):
-            audible_to = self._audible_from + before.samples * 1000 // WIRE_RATE if before.samples else 0
-            self._input.await_speech(max(self._input.now_ms, audible_to))
+        self._audible.follow(was_noise=was_due and not self._responses.due)
 
     # --- Telling the client ---
 
-    def _item(self, event: Mapping[str, Any], verb: str) -> Item:
-        item_id = read(NamedItem, event).item_id
-        item = self._conversation.get(item_id)
-        if item is None:
-            raise unknown_item(verb, item_id)
-        return item
-
-    def _forget(self, item: Item) -> None:
-        self._conversation.remove(item)
-        self._responses.due.discard(item.id)
-        self._transcripts.forget(item)
-        self._outbox.emit("conversation.item.deleted", item_id=item.id)
-
     def _tell_item(self, item: Item) -> None:
-        previous = self._conversation.previous_id(item)
-        for verb in ("added", "done"):
-            self._outbox.emit(f"conversation.item.{verb}", previous_item_id=previous, item=item.for_client())
+        self._conversation.tell("added", item)
+        self._conversation.tell("done", item)
 
     def _tell_session(self, event_type: str) -> None:
         self._outbox.emit(event_type, session=settings.for_client(self._config, self._id, self._expires_at))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from speaches.errors import SpeachesError
-from speaches.realtime.input_audio import Transcript, Turn
 from speaches.realtime.items import Content, Item
 from speaches.realtime.outbox import Outbox, told
+from speaches.realtime.turn import Transcript, Turn
 from speaches.realtime.work import Hearing, StopTranscribing, Transcribe
 
 if TYPE_CHECKING:

@@ -61,7 +61,7 @@ class Events:
     async def send(self, text: str) -> None:
         if not self.exists:
             return
-        while self._channel is None or self._buffered > MOST_BUFFERED:
+        while self._channel is None or (self._buffered > MOST_BUFFERED and self._channel.readyState == "open"):
             self._changed.clear()
             await self._changed.wait()
         if self._channel.readyState != "open":

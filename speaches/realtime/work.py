@@ -22,7 +22,7 @@ class Hearing:
     keywords: tuple[str, ...] = ()
     """Words that are likely to be said."""
     languages: tuple[str, ...] = ()
-    """What detection may choose from; empty for all."""
+    """ISO 639-1: what detection may choose from; empty for all."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -166,7 +166,8 @@ class Place:
         self, path: str = "/v1/realtime?model=gpt-realtime", *, beta: bool = False, **options: Any
     ) -> AsyncIterator[Client]:
         """A connection, whose session has been created. In the beta's dialect events are not checked."""
-        async with connect(self.url + path, max_size=2**18, max_queue=None, compression=None, **options) as socket:
+        options |= {"max_size": 2**18, "max_queue": None, "compression": None, "open_timeout": PATIENCE}
+        async with connect(self.url + path, **options) as socket:
             assert socket.response is not None
             self.request_ids.append(socket.response.headers["x-request-id"])
             client = Client(socket, None if beta else Legality())
@@ -180,12 +181,6 @@ class Place:
         assert self.server.state.sessions == 0
         assert self.server.users() == 0
         assert tasks_of_sessions() == []
-
-
-async def settled() -> None:
-    """Let the loop close what it was told to close."""
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 def tasks_of_sessions() -> list[str]:

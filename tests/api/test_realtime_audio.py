@@ -15,7 +15,7 @@ import soundfile
 
 from speaches.app import create_app
 from speaches.audio.resample import resample
-from speaches.realtime import driver, hearing
+from speaches.realtime import driver, hearing, partials
 from speaches.realtime.pace import LEAD
 from speaches.settings import Settings
 from tests.api.conftest import WHISPER, MakeApp
@@ -121,6 +121,27 @@ async def test_audio_in_an_item_is_heard(make_app: MakeApp, engines: FakeEngines
         assert error["param"] == "item.content[0].audio"
 
 
+@pytest.mark.parametrize(
+    ("asked", "language", "candidates"),
+    [
+        ({"languages": ["en", "de-AT", "EN"]}, None, ("en", "de")),
+        ({"languages": ["de-AT"]}, "de", ("de",)),
+        ({"languages": ["en", "de"], "language": "fr"}, "fr", ()),
+        ({}, None, ()),
+    ],
+)
+async def test_the_recogniser_is_told_which_languages_to_expect(
+    make_app: MakeApp, engines: FakeEngines, asked: dict[str, Any], language: str | None, candidates: tuple[str, ...]
+) -> None:
+    async with talking(make_app, "Yes.") as place, place.client() as client:
+        await client.update(audio={"input": {"transcription": {"model": "fake/recogniser", **asked}}})
+        await client.speaks()
+        await client.is_quiet()
+        await client.until("conversation.item.input_audio_transcription.completed")
+        options = engines.recogniser.asked[-1]
+        assert (options.language, options.candidates) == (language, candidates)
+
+
 # --- With real models ---
 
 
@@ -157,6 +178,7 @@ async def test_words_are_shown_while_they_are_spoken(
         return words
 
     monkeypatch.setattr(driver, "listen", listened)
+    monkeypatch.setattr(partials, "STEP_SHARE", 0.0)  # a slow machine listens as often
     with real(settings, "http://127.0.0.1:9") as app:
         async with serving(app) as server:
             place = Place(server, SmallLlm())

@@ -70,10 +70,10 @@ async def test_events_may_come_as_bytes(make_app: MakeApp) -> None:
 
 HUGE = 10**400
 WRONG: list[tuple[dict[str, Any], str, str | None]] = [
-    (append(None), "invalid_value", "audio"),
-    (append(5), "invalid_value", "audio"),
-    (append([SPEECH]), "invalid_value", "audio"),
-    ({"type": "input_audio_buffer.append"}, "invalid_value", "audio"),
+    (append(None), "missing_required_parameter", "audio"),
+    (append(5), "invalid_type", "audio"),
+    (append([SPEECH]), "invalid_type", "audio"),
+    ({"type": "input_audio_buffer.append"}, "missing_required_parameter", "audio"),
     (append("AAA"), "invalid_base64", "audio"),
     (append("AAAAA"), "invalid_base64", "audio"),
     (append("AA=A"), "invalid_base64", "audio"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from speaches.engines.base import Piece, Utterance
 from speaches.errors import SpeachesError, Unavailable
+from speaches.realtime import driver
 from speaches.realtime.session import Session
 from tests.api.conftest import MakeApp
 from tests.api.realtime_client import TEXT, TRANSCRIBED, Client, Place, talking
@@ -99,7 +102,7 @@ async def test_the_llm_can_not_be_reached(make_app: MakeApp) -> None:
 
 async def test_the_llm_is_silent_for_too_long(make_app: MakeApp) -> None:
     async with (
-        talking(make_app, FIRST + "And", asyncio.Event(), chat_completion_timeout=0.5) as place,
+        talking(make_app, FIRST + "And", asyncio.Event(), chat_completion_timeout=3.0) as place,
         place.client() as client,
     ):
         error = await failed(client)
@@ -283,12 +286,32 @@ async def test_a_bug_in_the_rules_ends_the_session_and_is_logged(
     async with talking(make_app, FIRST) as place:
         async with place.client() as client:
             monkeypatch.setattr(Session, name, broken)
-            await client.speaks()
-            await client.is_quiet()
-            await client.send("response.create")
+            with contextlib.suppress(ConnectionClosed):  # it may be over while the client still speaks
+                await client.speaks()
+                await client.is_quiet()
+                await client.send("response.create")
             assert SECRET not in str(await client.rest())
             assert client.socket.close_code == 1011
         assert any(SECRET in traceback for traceback in place.server.log.tracebacks())
+        await place.is_empty()
+
+
+async def test_work_that_is_cancelled_by_nobody_is_a_bug_too(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library's cancellation that leaks out would leave the client waiting for its transcript."""
+
+    async def leaking(*arguments: Any, **options: Any) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(driver, "hear", leaking)
+    async with talking(make_app, FIRST) as place:
+        async with place.client() as client:
+            await client.speaks()
+            await client.is_quiet()
+            await client.rest()
+            assert client.socket.close_code == 1011
+        assert any("cancelled by nobody" in traceback for traceback in place.server.log.tracebacks())
         await place.is_empty()
 
 

@@ -16,6 +16,7 @@ from speaches.realtime.secrets import ClientSecrets
 from tests.api.conftest import MakeApp
 from tests.api.realtime_client import Place, talking
 from tests.api.serving import samples
+from tests.fakes import PATIENCE
 
 KEY = "wellhidden"
 BROWSER = f"openai-insecure-api-key.{KEY}"
@@ -28,7 +29,7 @@ def offering(*names: str) -> list[Subprotocol]:
 async def refused(place: Place, path: str = "/v1/realtime", **options: Any) -> tuple[Response, dict[str, Any]]:
     """The answer in place of a WebSocket, and its error."""
     with pytest.raises(InvalidStatus) as caught:
-        async with connect(place.url + path, **options):
+        async with connect(place.url + path, open_timeout=PATIENCE, **options):
             pass
     response = caught.value.response
     assert response.headers["content-type"] == "application/json"
@@ -104,6 +105,8 @@ async def test_what_is_asked_for_is_checked_before_the_upgrade(make_app: MakeApp
         assert (response.status_code, error["param"], error["code"]) == (400, "intent", "invalid_value")
         response, error = await refused(place, "/v1/realtime?intent=transcription&language=klingon")
         assert response.status_code == 400 and "klingon" in error["message"]
+        response, error = await refused(place, "/v1/realtime?call_id=rtc_1")
+        assert (response.status_code, error["param"], error["code"]) == (400, "call_id", "unsupported_value")
         response, error = await refused(place, "/v1/nowhere")
         assert (response.status_code, error["code"]) == (404, "unknown_url")
         response, error = await refused(place, "/v1/audio/speech")

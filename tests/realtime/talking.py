@@ -44,7 +44,8 @@ class Talk:
         """What was sent since the last `sent`."""
         self._heard = 0
         self.collect()
-        self.sent()
+        self.created = Talk.took(self)
+        """What was sent before anything was done."""
 
     # --- What it does ---
 

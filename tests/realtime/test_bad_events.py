@@ -22,7 +22,8 @@ def deep(levels: int) -> Any:
 def test_what_is_no_object_is_no_event(event: object) -> None:
     talk = Talk()
     talk.session.receive(event)
-    assert talk.error()["code"] == "invalid_type"
+    error = talk.error()
+    assert (error["code"], error["param"]) == ("invalid_type", None)
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,9 @@ def test_old_transcription_sessions() -> None:
 def test_errors_name_the_old_place() -> None:
     talk = OldTalk()
     talk.send("session.update", session={"turn_detection": {"type": "server_vad", "threshold": "loud"}})
-    assert talk.error()["param"] == "session.turn_detection.threshold"
+    error = talk.error()
+    assert error["param"] == "session.turn_detection.threshold"
+    assert "'session.turn_detection.threshold'" in error["message"] and "audio.input" not in error["message"]
     talk.send("session.update", session={"input_audio_format": "mp3"})
     assert talk.error()["param"] == "session.input_audio_format"
 
@@ -177,3 +179,26 @@ def test_a_session_is_the_same_there_and_back(kind: Any) -> None:
     again = new_session(kind, session=ga_session(flat, kind))
     back = for_client(again, "sess_1", 7)
     assert {key: value for key, value in back.items() if key != "temperature"} == for_client(config, "sess_1", 7)
+
+
+def test_only_old_clients_are_told_of_the_conversation() -> None:
+    """OpenAI's beta said it right after the session; Open WebUI takes nothing there but the answer to its update."""
+    created = Talk().created
+    assert [event["type"] for event in created] == ["session.created", "conversation.created"]
+    assert [event["type"] for event in created for _ in Ga().to_client(event)] == ["session.created"]
+    assert [event["type"] for event in created for _ in Beta("realtime").to_client(event)] == [
+        "session.created",
+        "conversation.created",
+    ]
+
+
+def test_the_conversation_has_one_id() -> None:
+    talk = OldTalk()
+    conversation = talk.created[1]["conversation"]
+    SERVER_EVENT.validate_python(talk.created[1], strict=True)
+    talk.send("response.create")
+    assert talk.one("response.created")["response"]["conversation_id"] == conversation["id"]
+
+
+def test_a_transcription_session_has_no_conversation() -> None:
+    assert [event["type"] for event in Talk("transcription").created] == ["session.created"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from speaches.realtime.playback import AHEAD, Playback
+from tests.fakes import PATIENCE
 
 if TYPE_CHECKING:
     from speaches.engines.base import Samples
@@ -107,7 +108,7 @@ async def test_an_answer_that_waits_for_another_does_not_take_its_room() -> None
     playback = Playback()
     playback.add("a", spoken(100))
     playback.add("b", spoken(AHEAD))
-    await asyncio.wait_for(playback.room("a"), 1)
+    await asyncio.wait_for(playback.room("a"), PATIENCE)
 
 
 async def test_who_waits_for_room_in_an_answer_that_is_thrown_away_goes_on() -> None:
@@ -116,7 +117,7 @@ async def test_who_waits_for_room_in_an_answer_that_is_thrown_away_goes_on() -> 
     waiting = asyncio.ensure_future(playback.room("a"))
     await asyncio.sleep(0)
     playback.clear("a")
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, PATIENCE)
 
 
 async def test_an_answer_without_speech_is_no_news() -> None:

@@ -259,7 +259,7 @@ class Run:
 
     def played(self, samples: int) -> None:
         if work := self.some(StopPlaying) or self.some(Respond):
-            self.talk.session.played(work.response_id, samples, ended=samples != 2400)
+            self.talk.session.played(work.response_id, samples)
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))

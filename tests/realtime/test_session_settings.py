@@ -8,6 +8,7 @@ import pytest
 
 from speaches.errors import InvalidRequest
 from speaches.realtime.config import MOST_BYTES, for_client, new_session, updated
+from speaches.realtime.work import Respond
 from tests.realtime.talking import Talk
 
 SERVER_VAD = {
@@ -240,3 +241,53 @@ def test_a_client_says_how_much_of_the_conversation_the_llm_is_told() -> None:
     talk.send("response.create")
     told = talk.asked_to_respond().messages[1:]
     assert [message["content"][0] for message in told] == ["3", "4"], "now half as much is told, the newest"
+
+
+def test_what_was_said_before_a_session_became_a_transcription_is_not_answered() -> None:
+    talk = Talk()
+    talk.speaks()
+    talk.is_quiet()
+    talk.update(type="transcription")
+    talk.sent()
+    talk.transcribes("What time is it?")
+    assert talk.sent() == [] and talk.asked(Respond) == []
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5, 2**31, "none", True, [], {}])
+def test_a_limit_of_tokens_that_is_none_is_refused_with_what_it_can_be(limit: object) -> None:
+    talk = Talk()
+    talk.update(max_output_tokens=limit)
+    error = talk.error()
+    assert (error["param"], error["code"]) == ("session.max_output_tokens", "invalid_value")
+    assert "'inf', or a whole number from 1" in error["message"]
+
+
+@pytest.mark.parametrize("limit", [1, 4096, 4096.0, "inf", 2**31 - 1])
+def test_limits_of_tokens(limit: object) -> None:
+    talk = Talk()
+    talk.update(max_output_tokens=limit)
+    assert told(talk)["max_output_tokens"] == limit
+
+
+def test_a_value_of_several_kinds_is_refused_for_what_is_wrong_in_it() -> None:
+    talk = Talk()
+    talk.update(tool_choice={"type": "function"})
+    assert (talk.error()["param"]) == "session.tool_choice.name"
+    talk.update(truncation={"type": "retention_ratio", "retention_ratio": 3})
+    assert (talk.error()["param"]) == "session.truncation.retention_ratio"
+
+
+def test_a_kind_of_detection_that_there_is_not_is_refused_with_those_that_there_are() -> None:
+    talk = Talk()
+    talk.update(audio={"input": {"turn_detection": {"type": "psychic_vad"}}})
+    error = talk.error()
+    assert (error["param"], error["code"]) == ("session.audio.input.turn_detection.type", "invalid_value")
+    assert error["message"].endswith("should be 'server_vad' or 'semantic_vad', got \"psychic_vad\".")
+
+
+@pytest.mark.parametrize("modalities", [[], ["text", "text"], ["text", "audio", "audio"]])
+def test_an_answer_has_one_modality(modalities: list[str]) -> None:
+    talk = Talk()
+    talk.update(output_modalities=modalities)
+    error = talk.error()
+    assert error["param"] == "session.output_modalities" and '["audio"], which comes' in error["message"]

@@ -160,9 +160,9 @@ def test_a_frame_that_falters_does_not_hide_the_start() -> None:
 
 def test_an_hour_of_silence_has_no_event_and_takes_no_time() -> None:
     turns = Turns(ServerVad(), longest_turn_ms=MINUTE)
-    began = time.perf_counter()
+    began = time.process_time()
     assert turns.hear(silence(ms=HOUR)) == []
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
     assert turns.now_ms == HOUR
     assert turns.hear(speech(ms=320)) == [SpeechStarted(audio_start_ms=HOUR - 300)]
 

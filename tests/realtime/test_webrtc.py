@@ -21,7 +21,7 @@ def test_audio_is_not_sent_as_events() -> None:
     assert sent.count("output_audio_buffer.started") == 1
     talk.finishes(response_id)
     assert "output_audio_buffer.stopped" not in talk.sent(), "it is still to be heard"
-    talk.session.played(response_id, 3000 * 24, ended=True)
+    talk.session.played(response_id, 3000 * 24)
     assert talk.sent() == ["output_audio_buffer.stopped"]
 
 
@@ -32,7 +32,7 @@ def test_speech_stops_what_is_played_even_when_all_of_it_was_made() -> None:
     talk.speaks(64)
     assert talk.sent() == ["input_audio_buffer.speech_started"]
     assert talk.asked(StopPlaying) == [StopPlaying(response_id)]
-    talk.session.played(response_id, 1500 * 24, ended=True)
+    talk.session.played(response_id, 1500 * 24)
     cleared, truncated = talk.took()
     assert (cleared["type"], cleared["response_id"]) == ("output_audio_buffer.cleared", response_id)
     assert (truncated["item_id"], truncated["audio_end_ms"]) == (item_id, 1500)
@@ -47,8 +47,8 @@ def test_a_client_clears_what_is_played() -> None:
     assert talk.asked(StopResponding) == [StopResponding(response_id)]
     talk.send("output_audio_buffer.clear")
     assert talk.asked(StopPlaying) == [StopPlaying(response_id)]
-    talk.session.played(response_id, 100, ended=True)
-    talk.session.played(response_id, 100, ended=True)
+    talk.session.played(response_id, 100)
+    talk.session.played(response_id, 100)
     assert talk.sent().count("output_audio_buffer.cleared") == 1
     talk.send("output_audio_buffer.clear")
     assert talk.sent() == []
@@ -62,6 +62,6 @@ def test_the_user_is_waited_for_from_the_end_of_what_was_played() -> None:
     talk.finishes(work.response_id)
     talk.is_quiet(4000)
     assert "input_audio_buffer.timeout_triggered" not in talk.sent()
-    talk.session.played(work.response_id, 5000 * 24, ended=True)
+    talk.session.played(work.response_id, 5000 * 24)
     talk.is_quiet(1100)
     assert "input_audio_buffer.timeout_triggered" in talk.sent()
