@@ -28,7 +28,8 @@ import numpy as np
 from bench import pacing
 from bench.engines import SENTENCES
 from bench.serving import Running, server
-from speaches.audio.encode import FORMATS, streaming_encoder
+from speaches.audio.encode import streaming_encoder
+from speaches.audio.formats import FORMATS
 from speaches.audio.resample import resample
 from speaches.engines import espeak, kokoro, piper
 from speaches.engines.base import Piece, TextToSpeech

@@ -52,7 +52,7 @@ class CaptionsRequest(SpokenText):
 async def create_captions(request: Request, body: CaptionsRequest) -> Response:
     """Speech of a text, and when each of its words is spoken."""
     server = server_of(request)
-    check(body, server.settings)
+    await check(body, server)
     return await until_gone(request, _answer(server, body, request.state.request_id))
 
 
@@ -73,7 +73,7 @@ class _Captioned:
     """One text on its way to audio and captions."""
 
     def __init__(self, server: Server, asked: CaptionsRequest) -> None:
-        from speaches.audio.encode import lead
+        from speaches.audio.formats import lead
 
         self.asked = asked
         self._server = server
@@ -128,7 +128,7 @@ class _Captioned:
 
     def _json(self, audio: bytes) -> bytes:
         """Takes milliseconds for a megabyte."""
-        from speaches.audio.encode import FORMATS
+        from speaches.audio.formats import FORMATS
 
         name = self.asked.response_format
         answer = {

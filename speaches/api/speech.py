@@ -22,7 +22,6 @@ from speaches.speech.voices import resolve
 if TYPE_CHECKING:
     from speaches.models.catalogue import Model
     from speaches.models.pool import Loaded
-    from speaches.settings import Settings
     from speaches.speech.speak import SpeakOptions, Spoken
 
 router = APIRouter(tags=["Text to speech"])
@@ -64,7 +63,9 @@ class SpokenText(Parameters):
     pause_seconds: Number | None = Field(
         None, ge=0, le=LONGEST_PAUSE, description="Seconds of silence between sentences; by default the model's."
     )
-    normalize: bool = Field(True, description="Speak Markdown, HTML, addresses and emoji as a person would read them.")
+    normalize: bool = Field(
+        True, description="Speak Markdown, HTML, addresses, emoji and amounts as a person would read them."
+    )
 
 
 class SpeechRequest(SpokenText):
@@ -78,7 +79,7 @@ class SpeechRequest(SpokenText):
 async def create_speech(request: Request, body: SpeechRequest) -> Response:
     """Speech of a text."""
     server = server_of(request)
-    check(body, server.settings)
+    await check(body, server)
     return await until_gone(request, _made(server, body, request.state.request_id))
 
 
@@ -89,11 +90,13 @@ async def _made(server: Server, body: SpeechRequest, request_id: str) -> Respons
 T = TypeVar("T", bound=SpokenText)
 
 
-def check(asked: SpokenText, settings: Settings) -> None:
+async def check(asked: SpokenText, server: Server) -> None:
     """Raise InvalidRequest for what is wrong whatever the model is."""
-    from speaches.audio.encode import check_rate
+    from speaches.audio.formats import check_rate
 
-    _check_text(asked.input, settings.max_text_chars)
+    _check_text(asked.input, server.settings.max_text_chars)
+    if "[" in asked.input:
+        await server.threads.run(_check_pauses, asked.input)
     if asked.sample_rate is not None:
         check_rate(asked.response_format, asked.sample_rate)
 
@@ -119,9 +122,21 @@ def _check_text(text: str, most: int) -> None:
         )
 
 
+def _check_pauses(text: str) -> None:
+    from speaches.text.markup import MOST_PAUSED, paused
+
+    if (seconds := paused(text)) > MOST_PAUSED:
+        raise InvalidRequest(
+            f"The pauses in input are {seconds:.0f} seconds together; {MOST_PAUSED:.0f} are allowed. Make them shorter, or send the text in"
+            " several requests.",
+            param="input",
+            code="invalid_value",
+        )
+
+
 def rate_of(asked: SpokenText) -> int:
     """Hz of the answer."""
-    from speaches.audio.encode import FORMATS
+    from speaches.audio.formats import FORMATS
 
     return FORMATS[asked.response_format].rate if asked.sample_rate is None else asked.sample_rate
 
@@ -191,7 +206,7 @@ class _Answer:
         self._speaking = Speaking(server, asked)
 
     async def made(self) -> Response:
-        from speaches.audio.encode import FORMATS
+        from speaches.audio.formats import FORMATS
         from speaches.speech.speak import is_short
 
         asked = self._asked

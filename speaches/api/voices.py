@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from speaches.api.answers import until_gone
 from speaches.api.models import found_model, listed_models
+from speaches.api.openapi import Body
 from speaches.api.speech import SpeechRequest, create_speech
 from speaches.api.state import Server, server_of
 from speaches.api.uploads import form_values, read_form
@@ -45,16 +46,6 @@ class VoiceForm(Parameters):
     speed: Number | None = Field(None, ge=0.25, le=4.0)
     language: LanguageTag | None = Field(None, description="BCP 47, to speak in another language than the voice's.")
     instructions: str | None = Field(None, max_length=4096, description="Kept; no engine here can follow them.")
-
-
-DOCS = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            kind: {"schema": VoiceForm.model_json_schema()} for kind in ("application/json", "multipart/form-data")
-        },
-    }
-}
 
 
 # --- What there is ---
@@ -174,7 +165,12 @@ def _preview_url(voice_id: str, model_id: str) -> str:
 # --- What users keep ---
 
 
-@router.post("/v1/audio/voices", openapi_extra=DOCS)
+@router.post(
+    "/v1/audio/voices",
+    openapi_extra=Body(
+        lambda: dict.fromkeys(("application/json", "multipart/form-data"), VoiceForm.model_json_schema())
+    ),
+)
 async def create_voice(request: Request) -> dict[str, Any]:
     """Keep a voice or a mix, with its model, speed and language, under a name."""
     values = await _values(request)

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
@@ -29,9 +30,17 @@ _STRESS = "ˈˌ"
 _SILENT = frozenset(".,;:!?…'\"`´-‐‑‒–—―()[]{}«»‹›“”„‘’‚¡¿、。，；：！？「」『』（）《》〈〉【】・·•|_~*")
 # Kana and Chinese characters are written without spaces between words: each is a word here, with the punctuation around it.
 _UNSPACED = "\u3040-\u30fa\u30fd-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_CHARACTER = re.compile(f"[{_UNSPACED}]")
 _FOLLOWS = "ーｰ々ぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮ"
-_TOKEN = re.compile(rf"[{_UNSPACED}](?:[^\w\s]|[{_FOLLOWS}])*|(?:(?![{_UNSPACED}])\S)+")
+
+
+@cache  # a class of Chinese characters takes 2 ms, which no start should wait for
+def _character() -> re.Pattern[str]:
+    return re.compile(f"[{_UNSPACED}]")
+
+
+@cache
+def _token() -> re.Pattern[str]:
+    return re.compile(rf"[{_UNSPACED}](?:[^\w\s]|[{_FOLLOWS}])*|(?:(?![{_UNSPACED}])\S)+")
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ def _tokens(span: Words | Phonemes) -> Iterator[tuple[str | Written, bool]]:
     if isinstance(span, Phonemes):
         yield Written(span.written or span.phonemes, span.phonemes), False
         return
-    for match in _TOKEN.finditer(span.text):
+    for match in _token().finditer(span.text):
         yield match[0], span.text[match.start() - 1 : match.start()].isspace()
 
 
@@ -88,7 +97,7 @@ def spoken_words(
     if not words:
         return ()
     # Chinese characters are words here, while a group is several of them: as many of both mean nothing.
-    if len(groups) == len(words) and not any(_CHARACTER.search(word.text) for word in words):
+    if len(groups) == len(words) and not any(_character().search(word.text) for word in words):
         return _timed(words, groups, seconds)
     spelt = [word.phonemes if word.phonemes is not None else alone(word.text) for word in words]
     return _timed(words, list(_matched(spelt, groups)), seconds)

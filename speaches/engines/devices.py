@@ -49,6 +49,9 @@ def onnx_session(
     options.inter_op_num_threads = 1
     # Spinning threads take the cores that other engines need between two runs.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Else a text of many phonemes would keep its memory for ever: half a gigabyte. Runs take no longer without (0 to 5 % were measured);
+    # letting the arena shrink after each of them takes a fifth of the time.
+    options.enable_cpu_mem_arena = False
     options.log_severity_level = 3
     cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     if device == "cuda" and not cuda:

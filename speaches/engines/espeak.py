@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Literal
 from speaches.engines.base import Piece, Task, Utterance, Voice
 from speaches.engines.description import Description
 from speaches.engines.espeak_library import SAMPLE_RATE, data, library
-from speaches.engines.espeak_words import spoken_words
 from speaches.text.markup import Phonemes, Words, spans
-from speaches.text.plain import breakable, plain
+from speaches.text.plain import breakable, speakable
 
 if TYPE_CHECKING:
     from speaches.settings import Settings
@@ -164,6 +163,7 @@ class Espeak:
 
     def synthesize(self, piece: Piece) -> Utterance:
         from speaches.audio.pcm import from_pcm16
+        from speaches.engines.espeak_words import spoken_words
 
         voice = self.voice(piece.voice)
         if voice is None:
@@ -188,7 +188,7 @@ def _to_speak(text: str) -> tuple[str, bool]:
     The library knows its own phonemes only, which are written in ASCII. For others the word is spoken that they stand for; where it is
     not told, they are left out.
     """
-    parts = spans(plain(text))
+    parts = spans(speakable(text))
     with_phonemes = any(_is_own_phonemes(part) for part in parts)
     return "".join(_to_library(part, with_phonemes) for part in parts), with_phonemes
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import unicodedata
 import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ from speaches.engines.base import Piece, SpokenPhoneme, SpokenWord, Task, Uttera
 from speaches.engines.description import Description
 from speaches.engines.kokoro_phonemes import BOPOMOFO, pronounced
 from speaches.text.markup import Phonemes, Words, spans
-from speaches.text.plain import plain
+from speaches.text.plain import speakable
 
 if TYPE_CHECKING:
     from speaches.engines.base import Samples
@@ -154,7 +155,7 @@ class Kokoro:
         if voice is None:
             raise ValueError(f"Kokoro has no voice {piece.voice!r}")
         language = _espeak_language(piece.language, voice.language)
-        parts = spans(plain(piece.text))
+        parts = spans(speakable(piece.text))
         phonemes = self._phonemes(parts, language)
         if not any(is_sound(phoneme) for phoneme in phonemes):  # dots or quotes, of which the model would make noises
             return Utterance(np.empty(0, np.float32))
@@ -174,11 +175,15 @@ class Kokoro:
         spelt = []
         for part in parts:
             if isinstance(part, Phonemes):
-                spelt.append(part.phonemes)
+                spelt.append("".join(map(self._written, part.phonemes)))
             else:
                 before, after = part.text[:1].isspace(), part.text[-1:].isspace()
                 spelt.append(" " * before + self._alone(part.text.strip(), language) + " " * after)
         return " ".join(self._kokoro.tokenizer.known("".join(spelt)).split())
+
+    def _written(self, phoneme: str) -> str:
+        """A phoneme as the model has it: some with their accents apart."""
+        return phoneme if phoneme in self._kokoro.tokenizer.vocab else unicodedata.normalize("NFD", phoneme)
 
     def _words(
         self, parts: Sequence[Words | Phonemes], times: Sequence[SpokenPhoneme], language: str, seconds: float

@@ -19,7 +19,7 @@ from speaches.engines.base import Piece, SpokenPhoneme, Task, Utterance, Voice
 from speaches.engines.description import Description
 from speaches.engines.onnx_graph import with_output_of
 from speaches.text.markup import Phonemes, Words, spans
-from speaches.text.plain import plain, portions
+from speaches.text.plain import portions, speakable
 
 if TYPE_CHECKING:
     from speaches.settings import Device, Settings
@@ -35,7 +35,7 @@ PATTERNS = ("*.onnx", "*.json", "README.md")
 
 TEXTS = 512  # texts whose phonemes are kept, at most LONGEST_TEXT each: four megabytes at most
 LONGEST_TEXT = 300  # characters; a longer one is not kept
-LONGEST_SENTENCE = 700  # phonemes, after which one may be cut: a model's memory grows with their square
+LONGEST_SENTENCE = 510  # phonemes at once, as many as Kokoro takes: they are half a minute, and hundreds of MB
 FRAMING = frozenset("_^$")  # padding, start and end: the library adds them
 # Kokoro's letters for sounds that Piper writes in two.
 _LETTERS = str.maketrans(
@@ -144,7 +144,7 @@ class Piper:
         how = SynthesisConfig(
             speaker_id=self._speakers.get(piece.voice), length_scale=self._piper.config.length_scale / piece.speed
         )
-        parts = spans(plain(piece.text).strip())
+        parts = spans(speakable(piece.text).strip())
         speaker = copy.copy(self._piper)
         speaker.phonemize = lambda text: self._sentences(parts)  # of which some may be told, and some remembered
         chunks = list(speaker.synthesize("", how, include_alignments=piece.timed))
@@ -166,7 +166,7 @@ class Piper:
         """The phonemes of each sentence. Those that the text tells belong to the sentence that they stand in."""
         sentences: list[list[str]] = [[]]
         for part in _portioned(parts):
-            if _has_ended(sentences[-1]) or len(sentences[-1]) > LONGEST_SENTENCE:
+            if _has_ended(sentences[-1]):
                 sentences.append([])
             if isinstance(part, Phonemes):
                 sentences[-1] += self._known(unicodedata.normalize("NFD", part.phonemes.translate(_LETTERS)))
@@ -182,7 +182,8 @@ class Piper:
             sentences[-1] += first
             sentences += (list(sentence) for sentence in others)
             sentences[-1] += [" "] * (bool(text.strip()) and text[-1].isspace())
-        return [sentence for sentence in sentences if any(is_sound(phoneme) for phoneme in sentence)]
+        stretches = (stretch for sentence in sentences for stretch in _stretches(sentence))
+        return [stretch for stretch in stretches if any(is_sound(phoneme) for phoneme in stretch)]
 
     def _phonemes(self, text: str) -> tuple[Sentence, ...]:
         return (self._remembered if len(text) <= LONGEST_TEXT else self._pronounced)(text)
@@ -233,6 +234,17 @@ def _portioned(parts: Iterable[Words | Phonemes]) -> Iterator[Words | Phonemes]:
             yield from (Words(portion) for portion in portions(part.text))
         else:
             yield part
+
+
+def _stretches(sentence: list[str]) -> Iterator[list[str]]:
+    """A sentence, cut between words where it is too long to be spoken at once."""
+    start = 0
+    while len(sentence) - start > LONGEST_SENTENCE:
+        end = start + LONGEST_SENTENCE
+        end = next((at for at in range(end, start + LONGEST_SENTENCE // 2, -1) if sentence[at].isspace()), end)
+        yield sentence[start:end]
+        start = end
+    yield sentence[start:]
 
 
 def _has_ended(sentence: Sequence[str]) -> bool:

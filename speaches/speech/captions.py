@@ -38,11 +38,20 @@ class Captions:
     def add(self, spoken: Spoken) -> list[SpokenWord]:
         """Take the next stretch; its words."""
         if spoken.text:
-            self._texts.append(spoken.text)
+            self._texts.append(_shown(spoken.text))
         self.estimated = self.estimated or spoken.estimated
         words = [_later(word, self.lead) for word in spoken.words]
         self.words += words
         return words
+
+
+def _shown(piece: str) -> str:
+    """A piece as its words are written, of phonemes those that they stand for."""
+    from speaches.text.markup import Words, spans
+    from speaches.text.plain import speakable
+
+    parts = spans(speakable(piece))
+    return "".join(part.text if isinstance(part, Words) else part.written or part.phonemes for part in parts)
 
 
 def _later(word: SpokenWord, seconds: float) -> SpokenWord:
@@ -75,7 +84,7 @@ class Subtitles:
 
     def add(self, text: str, words: Sequence[SpokenWord]) -> list[Cue]:
         """Take the words of a piece of text; the cues that are complete by now."""
-        self._open += _spaced(text, words)
+        self._open += _spaced(_shown(text), words)
         complete = list(cues.cues(self._open, self._options))[:-1]
         letters = sum(len("".join(cue.text.split())) for cue in complete)
         while letters > 0:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,7 +48,9 @@ class Preset:
     instructions: str | None = None
 
 
-_PRESET = TypeAdapter(Preset)
+@cache  # 4 ms, which a start should not wait for
+def _adapter() -> TypeAdapter[Preset]:
+    return TypeAdapter(Preset)
 
 
 def default_folder(environ: Mapping[str, str]) -> Path:
@@ -146,7 +149,7 @@ def _preset(file: Path) -> Preset | None:
     """What a file holds; None, with a warning, where that is no preset."""
     try:
         with file.open("rb") as opened:
-            preset = _PRESET.validate_json(opened.read(MAX_BYTES))
+            preset = _adapter().validate_json(opened.read(MAX_BYTES))
     except (OSError, ValidationError) as error:
         logger.warning("%s is left out: it holds no voice (%s).", file, type(error).__name__)
         return None

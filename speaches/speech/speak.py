@@ -9,9 +9,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from speaches.audio.encode import SPEECH_RATE, streaming_encoder, whole_encoder
+from speaches.audio.encode import streaming_encoder, whole_encoder
+from speaches.audio.formats import SPEECH_RATE
 from speaches.engines.base import Piece, SpokenWord, TextToSpeech, Utterance, Voice
-from speaches.text.markup import Part, Pause
+from speaches.text.markup import MOST_PAUSED, Part, Pause
 from speaches.text.sentences import LONGEST, pieces, steps
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ RUN_AHEAD = 2  # pieces that are spoken before the reader has taken the one befo
 # Encoded ahead of the rest of the first piece: a long clause takes an mp3 encoder tens of milliseconds. AAC needs most, 130 ms at 24 kHz.
 HEAD_SECONDS = 0.14
 _WITHIN = re.compile(r"[,;、，；،؛—–-][\"'”’»)\]]*$")  # what the first piece ends with where it is only a clause
+# Seconds of silence between pieces for each second of speech, and MOST_PAUSED besides: more than any text of sentences has. Ten seconds
+# after each of a thousand letters would be hours.
+SILENCE_SHARE = 3.0
 SILENCE_SECONDS = 0.1  # what is heard of a text in which there is nothing to say, such as "..."
 
 
@@ -161,6 +165,10 @@ class _Timeline:
         """Samples so far, at the engine's rate."""
         self._before = ""
         """The piece that was spoken last."""
+        self._pause_left = MOST_PAUSED
+        """Seconds that pauses in the text may still take. Requests that ask for more are refused; an LLM's text is spoken all the same."""
+        self._silence_left = MOST_PAUSED
+        """Seconds that pauses between pieces may still take."""
 
     def speech(self, text: str, utterance: Utterance) -> Spoken:
         """Stretch an utterance and put the pause before it."""
@@ -171,7 +179,8 @@ class _Timeline:
         samples = stretch(utterance.samples, self._rate, self._tempo)
         if not len(samples):
             return Spoken(samples, text)
-        seconds = self._pauses[not _WITHIN.search(self._before)] if self._before else 0.0
+        seconds = min(self._pauses[not _WITHIN.search(self._before)], self._silence_left) if self._before else 0.0
+        self._silence_left += SILENCE_SHARE * len(samples) / self._rate - seconds
         pause = np.zeros(round(seconds * self._rate), np.float32)
         self._before = text
         start = (self._position + len(pause)) / self._rate
@@ -180,8 +189,11 @@ class _Timeline:
         return Spoken(self._resampler.push(np.concatenate((pause, samples))), text, words, utterance.estimated)
 
     def silence(self, seconds: float) -> Spoken:
+        """A pause that the text asks for, as far as there may be one."""
         import numpy as np
 
+        seconds = min(seconds, self._pause_left)
+        self._pause_left -= seconds
         samples = np.zeros(round(seconds * self._rate), np.float32)
         self._position += len(samples)
         return Spoken(self._resampler.push(samples))
@@ -210,7 +222,7 @@ async def encoded(answer: AsyncGenerator[Spoken], options: SpeakOptions, threads
     # While the first piece is spoken: FLAC's takes 4 ms.
     making = asyncio.create_task(threads.run(streaming_encoder, options.response_format, options.sample_rate))
     head = round(HEAD_SECONDS * options.sample_rate)
-    heard = 0
+    heard, is_finished = 0, False
     try:
         async with contextlib.aclosing(answer):
             async for spoken in answer:
@@ -218,17 +230,19 @@ async def encoded(answer: AsyncGenerator[Spoken], options: SpeakOptions, threads
                 heard += len(spoken.samples)
                 encoder = await asyncio.shield(making)
                 for block in blocks:
-                    if data := await threads.run(encoder.push, block):
+                    if len(block) and (data := await threads.run(encoder.push, block)):
                         yield data
         encoder = await asyncio.shield(making)
         if not heard:
             silence = np.zeros(round(SILENCE_SECONDS * options.sample_rate), np.float32)
             if data := await threads.run(encoder.push, silence):
                 yield data
-        if data := await threads.run(encoder.finish):
+        data, is_finished = await threads.run(encoder.finish), True
+        if data:
             yield data
     finally:
-        await threads.run((await making).close)
+        if not is_finished:  # which closes it: the end of an answer waits for no thread that does nothing
+            await threads.run((await making).close)
 
 
 async def encoded_whole(answer: AsyncGenerator[Spoken], options: SpeakOptions, threads: Threads) -> bytes:

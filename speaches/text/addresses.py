@@ -42,6 +42,7 @@ def spoken_url(url: str, language: str | None = None) -> str:
     _, scheme, rest = url.partition("://")
     address = (rest if scheme else url).partition("?")[0].partition("#")[0]
     host, *steps = (step for step in address.split("/") if step)
+    host = host.rpartition("@")[2]  # not the password
     if host.lower().startswith("www."):
         host = host[4:]
     words, length = [host], 0

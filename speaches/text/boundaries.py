@@ -7,28 +7,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from speaches.text.abbreviations import LONGEST_ABBREVIATION, is_abbreviation, is_day
 from speaches.text.markup import LONGEST_NOTATION, NOTATION, PAUSE
 from speaches.text.spoken import CODE, EMPHASIS, LINK, LONGEST_SPAN, TAG, UNSPACED, URL
+from speaches.text.weights import reach, weight
 
 FIRST_CLAUSE = 20  # characters at least before the first piece may end at a comma
-LONGEST = 300  # characters of a piece; engines read longer ones less well, and the first audio of one takes longer
 WRAPPED = 40  # characters at least of a line that goes on in the next one, if that begins with a small letter
 
-# Kokoro takes 510 phonemes at once. Of English words espeak-ng makes 1.1 a character, of French ones 1.5.
-_WEIGHTS = (
-    (r"\d", 6),  # 11 in "1234567 "
-    (r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]", 4),  # 6 or 7, with their tones
-    (r"[\u3040-\u30ff\uac00-\ud7af]", 3),
-    (r"[%$€£&@#*/\\+=<>~^|©®™°→←]", 4),  # "percent", "asterisk"
-    (r"[A-Z]", 2),  # spelt, as in "BBC"
-)
-_HEAVY = re.compile("|".join(f"({characters})" for characters, _ in _WEIGHTS))
-
-_CLOSING_MARKS = "\"'”’“»)]*_~`"
+_CLOSING_MARKS = "\"'”’“‘»«›‹)]*_~`"  # some of them open in other languages, but then a word follows
 _CLOSING = f"[{re.escape(_CLOSING_MARKS)}]"
 _MARKUP = rf"(?P<notation>{NOTATION.pattern})|(?P<pause>(?i:{PAUSE.pattern}))"
 # A run of marks is looked at once (lookbehind, possessive): from each of them anew, the work would grow with their square.
@@ -45,7 +36,8 @@ _PLAIN = re.compile(rf"{_ITEM}|(?=\W)(?:{_MARKUP}|{_MARKS}|(?P<open>\[))")
 _MARKDOWN = re.compile(
     rf"{_ITEM}|(?=[\W_hHwW])(?:(?P<row>(?<=\n)\|[^\n]{{0,{2 * LONGEST_SPAN}}}+(?=\n|\Z))|{_MARKUP}"
     rf"|(?P<atom>{CODE}|{LINK}|{TAG}|{URL}|{EMPHASIS})|{_MARKS}"
-    r"|(?P<open>!?\[|<(?=[/A-Za-z]|\Z)|`{1,2}|(?<![^\W_])(?:\*{1,3}|_{1,3}|~~?)))"
+    r"|(?P<open>!?\[|<(?=[/A-Za-z]|!(?:--|-?\Z)|\Z)|`{1,2}"
+    rf"|(?<![^\W_{UNSPACED}])(?:\*{{1,3}}|_{{1,3}}|~~?)))"
 )
 """What a text may be cut at, and what it must not be cut in."""
 
@@ -65,6 +57,7 @@ _RUN = re.compile(r"[0-9A-Za-z@._:/%+-]")
 _JOINED = re.compile(r"[\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f\udc00-\udfff]")
 _FLAG = re.compile("[\U0001f1e6-\U0001f1ff]")
 _BEFORE_ITS_CONSONANT = "เแโใไ\u200d"
+_QUOTED = ("と", "っ")
 _FARTHEST_BACK = 60  # characters to look back for a better place than in the middle of something
 _MARGIN = 8  # characters that must be there after a piece of full length, before it is cut
 
@@ -83,25 +76,8 @@ class Cut:
     """What ends it. A pause is a stretch of its own; a `rest` is what is left before one, or before the end of the text."""
 
 
-def weight(text: str) -> int:
-    """How long a text is to speak, in letters of English."""
-    return len(text) + sum(_extra(found) for found in _HEAVY.finditer(text))
-
-
-def _extra(found: re.Match[str]) -> int:
-    return _WEIGHTS[(found.lastindex or 1) - 1][1] - 1
-
-
-def reach(text: str, start: int) -> int:
-    """The index up to which a piece that begins at `start` may go."""
-    left = LONGEST
-    at = start
-    for found in _HEAVY.finditer(text, start, start + LONGEST):
-        left -= found.start() - at + 1 + _extra(found)
-        at = found.end()
-        if left < 0:
-            return max(found.start() + min(left + 1 + _extra(found), 0), start + 1)
-    return min(at + left, len(text))
+_Found: TypeAlias = Cut | Literal["too long", "unsure"] | None
+"""What an event tells of the end of a stretch: where it is, that it should have come, that more of the text must come first, or nothing."""
 
 
 def next_cut(
@@ -113,68 +89,144 @@ def next_cut(
     `clause_from`: the index from which a clause may end it, too, if it is long enough and something follows.
     `line`: the index at which its line begins, if lines may go on in the next one.
     """
-    limit = reach(text, start)
-    clause = space = start
+    stretch = _Stretch(text, start, final, clause_from, line)
+    found: _Found = None
     for event in (_MARKDOWN if markdown else _PLAIN).finditer(text, start):
-        kind, end = event.lastgroup, event.end()
-        if event.start() > limit:
+        if (found := stretch.at(event)) is not None:
             break
-        if kind == "open":
-            if not final and _NOT_OVER.match(text, event.start()):
-                return None
-            continue
-        if kind == "pause":
-            return Cut(end, "pause") if event.start() == start else Cut(event.start(), "rest")
-        if end == len(text) and not final and (end <= limit or kind in _WHOLE) and event[0] != "\n\n":
-            return None
-        if kind == "line":
-            if line is None or not _goes_on(text, line, event):
-                return Cut(event.start(), "line")
-            line = space = end
-            continue
-        if kind == "space":
-            space = end
-            if not _SPACED_CLAUSES.match(text, event.start() - 1) or not _SPACED_CLAUSES.match(text, end):
-                continue
-        elif end > limit:
-            if kind in _WHOLE:
-                if event.start() == start and (markdown or kind == "notation"):
-                    return Cut(end, "length")
-                limit = min(limit, event.start())
-            break
-        elif kind == "end":
-            ending = _ending(text, start, event, final)
-            if ending is None:
-                return None
-            if ending == "sentence":
-                return Cut(end, "sentence")
-            if ending == "no":
-                continue
-        elif kind == "bare_end":
-            return Cut(end, "sentence")
-        elif kind != "clause":
-            continue
-        if clause_from is not None and end > clause_from and weight(text[start:end].rstrip()) >= FIRST_CLAUSE:
-            follows = _follows(text, end, final)
-            if follows is None:
-                return None
-            if follows:
-                return Cut(end, "clause")
-        clause = end
-    else:
-        if final and limit == len(text):
+    if isinstance(found, Cut):
+        return found
+    return None if found == "unsure" else stretch.without_end(found)
+
+
+class _Stretch:
+    """A stretch of text whose end is looked for, one event after the other."""
+
+    def __init__(self, text: str, start: int, final: bool, clause_from: int | None, line: int | None) -> None:
+        self._text = text
+        self._start = start
+        self._final = final
+        self._clause_from = clause_from
+        self._line = line
+        self._until = -1 if final else len(text)
+        """The index from which on more is to come."""
+        self._limit = reach(text, start)
+        """The index up to which it may go."""
+        self._clause = start
+        """Where its last clause so far ends."""
+        self._space = start
+        """Where its last word so far ends, with the space after it."""
+
+    def at(self, event: re.Match[str]) -> _Found:
+        """What an event tells. Events come in order, up to the first that tells something."""
+        if event.start() > self._limit:
+            return "too long"
+        if event.end() == self._until and self._may_grow(event):
+            return "unsure"
+        rule = _RULES.get(event.lastgroup)
+        return rule(self, event) if rule else None
+
+    def without_end(self, found: Literal["too long"] | None) -> Cut | None:
+        """The answer where no event ends it: cut it, if that is needed."""
+        text, limit = self._text, self._limit
+        if found is None and self._final and limit == len(text):
             return Cut(limit, "rest")
-    if not final and len(text) < limit + _MARGIN:
+        if not self._final and len(text) < limit + _MARGIN:
+            return None
+        return Cut(_best(text, self._start, limit, self._clause, self._space), "length")
+
+    def _may_grow(self, event: re.Match[str]) -> bool:
+        """Whether more of the text may make something else of an event that ends with what there is."""
+        kind = event.lastgroup
+        if kind in ("open", "pause") or event[0] == "\n\n":
+            return False
+        return event.end() <= self._limit or kind in _WHOLE
+
+    # --- What ends it, by kind of event ---
+
+    def _open(self, event: re.Match[str]) -> _Found:
+        return "unsure" if not self._final and _NOT_OVER.match(self._text, event.start()) else None
+
+    def _pause(self, event: re.Match[str]) -> _Found:
+        return Cut(event.end(), "pause") if event.start() == self._start else Cut(event.start(), "rest")
+
+    def _whole(self, event: re.Match[str]) -> _Found:
+        """Nothing is cut in it: it ends before the limit, or the stretch ends before it, or is it alone."""
+        if event.end() <= self._limit:
+            return None
+        if event.start() == self._start:
+            return Cut(event.end(), "length")
+        self._limit = event.start()
+        return "too long"
+
+    def _line_end(self, event: re.Match[str]) -> _Found:
+        if self._line is None or not _goes_on(self._text, self._line, event):
+            return Cut(event.start(), "line")
+        self._line = self._space = event.end()
         return None
-    return Cut(_best(text, start, limit, clause, space), "length")
+
+    def _space_after(self, event: re.Match[str]) -> _Found:
+        self._space = end = event.end()
+        ends_clause = _SPACED_CLAUSES.match(self._text, event.start() - 1) and _SPACED_CLAUSES.match(self._text, end)
+        return self._clause_to(end) if ends_clause else None
+
+    def _marks(self, event: re.Match[str]) -> _Found:
+        """Marks with a space after them: the end of a sentence or of a clause, or a part of a word."""
+        if event.end() > self._limit:
+            return "too long"
+        ending = _ending(self._text, self._start, event, self._final)
+        if ending == "clause":
+            return self._clause_to(event.end())
+        return Cut(event.end(), "sentence") if ending == "sentence" else ending
+
+    def _bare_marks(self, event: re.Match[str]) -> _Found:
+        end = event.end()
+        if end > self._limit:
+            return "too long"
+        # 「はい。」と: the sentence goes on with who said that.
+        return None if event[0][-1] in "」』" and self._text[end : end + 1] in _QUOTED else Cut(end, "sentence")
+
+    def _clause_mark(self, event: re.Match[str]) -> _Found:
+        return self._clause_to(event.end()) if event.end() <= self._limit else "too long"
+
+    def _clause_to(self, end: int) -> _Found:
+        """A clause ends here, and the stretch with it where it may."""
+        if self._may_end_at(end):
+            follows = _follows(self._text, end, self._final)
+            if follows != "no":
+                return Cut(end, "clause") if follows == "yes" else follows
+        self._clause = end
+        return None
+
+    def _may_end_at(self, clause: int) -> bool:
+        from_ = self._clause_from
+        return (
+            from_ is not None and clause > from_ and weight(self._text[self._start : clause].rstrip()) >= FIRST_CLAUSE
+        )
 
 
-def _follows(text: str, end: int, final: bool) -> bool | None:
-    """Whether something follows in the line; None if that is still to come."""
+_RULES: dict[str | None, Callable[[_Stretch, re.Match[str]], _Found]] = {
+    "open": _Stretch._open,
+    "notation": _Stretch._whole,
+    "atom": _Stretch._whole,
+    "row": _Stretch._whole,
+    "pause": _Stretch._pause,
+    "line": _Stretch._line_end,
+    "end": _Stretch._marks,
+    "bare_end": _Stretch._bare_marks,
+    "clause": _Stretch._clause_mark,
+    "space": _Stretch._space_after,
+}
+"""Group of _PLAIN and _MARKDOWN -> what it tells. A marker tells nothing; it is there so that its full stop is no mark."""
+
+
+def _follows(text: str, end: int, final: bool) -> Literal["yes", "no", "unsure"]:
+    """Whether something follows in the line, and not as 2026 does in "November 20, 2026"."""
     after = text[end : end + 2].lstrip(" ")
     if after:
-        return not after.startswith("\n")
-    return False if final else None
+        within = after[0].isdigit() and text[end - 1] == "," and text[end - 2 : end - 1].isdigit()
+        return "no" if within or after[0] == "\n" else "yes"
+    return "no" if final else "unsure"
 
 
 def _goes_on(text: str, line: int, event: re.Match[str]) -> bool:
@@ -187,19 +239,19 @@ def _goes_on(text: str, line: int, event: re.Match[str]) -> bool:
     )
 
 
-def _ending(text: str, start: int, event: re.Match[str], final: bool) -> Literal["sentence", "clause", "no"] | None:
-    """What ends at marks that are followed by white space; None if the text after them must come first."""
+def _ending(text: str, start: int, event: re.Match[str], final: bool) -> Literal["sentence", "clause", "unsure"] | None:
+    """What ends at marks that are followed by white space; None if nothing does."""
     end = event.end()
     ends_line = text[end : end + 1] == "\n"
     after = "" if ends_line else text[end + 1 : end + 2]
     if not ends_line and not after and not final:
-        return None
+        return "unsure"
     if event[0] == ".":
         before = text[max(start, end - LONGEST_ABBREVIATION) : end]
         if not ends_line and end + 4 > len(text) and not final and is_day(before):
-            return None
+            return "unsure"
         if is_abbreviation(before, "" if ends_line else text[end + 1 : end + 4]):
-            return "no"
+            return None
     if after.islower() and (event[0].rstrip(_CLOSING_MARKS)[-1:] in ".…" or event[0][-1] not in "!?"):
         return "clause"
     return "sentence"

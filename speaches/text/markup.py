@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 LONGEST_PAUSE = 30.0  # seconds; a longer one is made this long
+MOST_PAUSED = 600.0  # seconds of all pauses of an answer: each is few characters to send, and much audio
 LONGEST_NOTATION = (
     400  # characters of phonemes; what is longer is ordinary text, so that nobody has to look far for its end
 )
@@ -71,6 +72,11 @@ def spans(piece: str) -> list[Words | Phonemes]:
     if start < len(piece):
         found.append(Words(piece[start:]))
     return found
+
+
+def paused(text: str) -> float:
+    """Seconds of all the pauses that a text asks for. Takes half a second for a megabyte of them."""
+    return sum(pause_of(match).seconds for match in PAUSE.finditer(text))
 
 
 def pause_of(match: re.Match[str]) -> Pause:

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
+from functools import cache
 
 # NUL ends a C string, half a surrogate pair has no UTF-8 (JSON can carry both), and nobody wants to hear the others.
 _UNSPEAKABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+# Marks of direction, joints and the like, which would tear a word apart. Not those that Persian or Hindi are written with.
+_INVISIBLE = re.compile(r"[\u00ad\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]")
+# Letters and digits that are there twice in Unicode: wide and narrow ones, ligatures, Roman numbers, those of mathematics. The second
+# kind is one word each, such as "②".
+_DOUBLE = re.compile(
+    "[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a\uff66-\uff9f\ufb00-\ufb06\u2160-\u217f\u2103\u2109\U0001d400-\U0001d7ff]+"
+    "|(?P<word>[\u2460-\u24ff\u3200-\u33ff])"
+)
 
 # What espeak-ng holds at once is limited, and it says nothing of the rest: of a word some 25 digits, 19 letters that it spells, 50 of
 # another alphabet or 120 Latin ones; of a clause 1000 phonemes.
 _CONSONANTS = "[b-df-hj-np-tv-xzB-DF-HJ-NP-TV-XZ]"
 _UNSPACED = "\u3040-\u30ff\u3400-\u9fff"  # kana and Chinese characters: each is a word to espeak-ng
 _OTHER = rf"[^\s!-~\u2000-\u206f\u3000-\u303f\uff00-\uff20{_UNSPACED}]"
-_LONG_RUN = re.compile(
+_LONG_RUN = (
     rf"[0-9]{{16}}(?=[0-9])|{_CONSONANTS}{{15}}(?={_CONSONANTS})|[!-~]{{60}}(?=[!-~])"
     rf"|{_OTHER}{{30}}(?={_OTHER})|[{_UNSPACED}]{{60}}(?=[{_UNSPACED}])"
 )
@@ -30,9 +41,27 @@ def plain(text: str) -> str:
     return _UNSPEAKABLE.sub(" ", text)
 
 
+def speakable(text: str) -> str:
+    """The text as `plain` leaves it, each character written in the way that engines know: "e" and an accent as "é", "ﬁ" as "fi"."""
+    text = plain(text)
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFC", _DOUBLE.sub(_usual, _INVISIBLE.sub("", text)))
+
+
+def _usual(found: re.Match[str]) -> str:
+    usual = unicodedata.normalize("NFKC", found[0])
+    return f"{usual} " if found["word"] else usual
+
+
 def breakable(text: str) -> str:
     """The text with spaces in what is too long to be one word: of a wall of digits or of Thai, espeak-ng would say the beginning."""
-    return _LONG_RUN.sub(r"\g<0> ", text)
+    return _long_run().sub(r"\g<0> ", text)
+
+
+@cache
+def _long_run() -> re.Pattern[str]:
+    return re.compile(_LONG_RUN)  # takes 12 ms, which no start should wait for
 
 
 def portions(text: str) -> Iterator[str]:

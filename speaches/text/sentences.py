@@ -10,9 +10,10 @@ import re
 from collections.abc import Generator, Iterator
 
 from speaches.text.abbreviations import LONGEST_ABBREVIATION
-from speaches.text.boundaries import FIRST_CLAUSE, LONGEST, Cut, next_cut, weight
+from speaches.text.boundaries import FIRST_CLAUSE, Cut, next_cut
 from speaches.text.markup import PAUSE, Part, pause_of
 from speaches.text.spoken import Reader, spoken
+from speaches.text.weights import LONGEST, weight
 
 __all__ = ["FIRST_CLAUSE", "LONGEST", "Splitter", "pieces", "steps"]
 

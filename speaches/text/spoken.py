@@ -1,13 +1,16 @@
-"""Written text -> text to speak: Markdown, HTML tags, addresses and emoji. Rules only.
+"""Written text -> text to speak: Markdown, HTML tags, addresses, emoji and amounts. Rules only.
 
-What is not understood stays as it is: `snake_case`, `C++`, `2*3*4`, `#1`, `$5`, `R&D`. Numbers and abbreviations are left to the engines.
+What is not understood stays as it is: `snake_case`, `C++`, `2*3*4`, `#1`, `R&D`. Numbers and abbreviations are left to the engines.
 """
 
 from __future__ import annotations
 
+import html
 import re
+from html.entities import html5
 
 from speaches.text.addresses import spoken_email, spoken_url, url_and_rest
+from speaches.text.amounts import with_amounts
 from speaches.text.markup import NOTATION, PAUSE
 
 LONGEST_SPAN = 300  # characters of what emphasis, a link or a tag may hold; a longer one is not understood
@@ -32,8 +35,15 @@ TAG = (
     r"</?(?P<tag>a|abbr|article|b|big|blockquote|br|center|cite|code|dd|del|details|div|dl|dt|em|figcaption|figure|font|footer|h[1-6]|header"
     r"|hr|i|img|ins|kbd|li|main|mark|ol|p|pre|q|s|section|small|span|strong|sub|summary|sup|table|tbody|td|tfoot|th|thead|tr|u|ul)"
     r"(?:\s{1,9}+[\w:-]{1,40}+=(?:\"[^\"<>\n]{0,300}+\"|'[^'<>\n]{0,300}+'|[^\s\"'<>=]{1,300}+)){0,20}+\s{0,9}+/?>"
+    rf"|<!--(?:[^<>\n-]|-(?!->)){{0,{LONGEST_SPAN}}}+-->"
 )
 URL = rf"(?i:(?<!{_WORD})(?<![@_])(?:https?://|www\.)(?=\w)[^\s<>\"“”「」『』（）。，、！？；：{UNSPACED}]{{2,{2 * LONGEST_SPAN}}}+)"
+# As Pandoc takes dollars: not those of prices and shell variables. https://pandoc.org/MANUAL.html#extension-tex_math_dollars
+_MATH = (
+    rf"\\\([^\n]{{1,{LONGEST_SPAN}}}?\\\)|\\\[[^\n]{{1,{LONGEST_SPAN}}}?\\\]"
+    rf"|(?<![\w$\\])(?P<dollars>\${{1,2}})(?=[^\s${{])[^$\n]{{1,{LONGEST_SPAN}}}+(?<=\S)(?P=dollars)(?![\w$])"
+)
+_IS_MATH = re.compile(r"[\\^_={}]|^[A-Za-z]$")
 _EMAIL = r"(?<![\w.+-])[\w.+-]{1,64}+@[^\W_][\w-]{0,63}+(?:\.[^\W_][\w-]{0,63}+){1,8}+"
 
 
@@ -51,17 +61,21 @@ def _emphasis(mark: str, most: int) -> str:
 EMPHASIS = "|".join((_emphasis("*", 3), _emphasis("_", 3), _emphasis("~", 2)))
 
 _INLINE = re.compile(
-    rf"(?P<kept>{re.sub(r'[(][?]P<[a-z]+>', '(?:', NOTATION.pattern)}|\[pause:)|{CODE}|{LINK}|{TAG}|(?P<url>{URL})|(?P<email>{_EMAIL})"
+    rf"(?P<kept>{re.sub(r'[(][?]P<[a-z]+>', '(?:', NOTATION.pattern)}|\[pause:)|{CODE}|{LINK}|{TAG}"
+    rf"|(?P<math>{_MATH})|(?P<url>{URL})|(?P<email>{_EMAIL})"
     rf"|(?P<keycap>[0-9#*])\ufe0f?\u20e3|(?P<emoji>[ ]?(?:{_EMOJI_CHARACTER}|[©®™‼⁉ℹ↔-↪]\ufe0f)(?:{_JOINING}|[ ]?{_EMOJI_CHARACTER})*+[ ]?)"
-    r"|&(?P<entity>amp|lt|gt|quot|apos|nbsp|\#39);",
+    r"|(?P<entity>&(?:[A-Za-z][A-Za-z0-9]{1,31}|\#\d{1,7}|\#[xX][0-9A-Fa-f]{1,6});)",
 )
 _EMPHASIS = re.compile(EMPHASIS)
 _NOT_EMPHASIS = re.compile(rf"{NOTATION.pattern}|{PAUSE.pattern}|{CODE}|\]{_TARGET}|{URL}|{_EMAIL}")
-_ENTITIES = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'", "#39": "'", "nbsp": " "}
-_NEW_LINE = re.compile(r"br|hr|p|div|li|d[dt]|t[rhd]|table|h[1-6]|blockquote|section|article|[uo]l|pre", re.IGNORECASE)
+_NEW_LINE = re.compile(
+    r"br|hr|p|div|li|d[dtl]|t[rhd]|t(?:able|head|body|foot)|h[1-6]|blockquote|section|article|main|header|footer|details|summary|fig\w+|center"
+    r"|[uo]l|pre",
+    re.IGNORECASE,
+)
 
 _FENCE = re.compile(r"[ ]?(?:```|~~~)")
-_RULE = re.compile(r"(?:[-*_=][ ]?){3,}+$")
+_RULE = re.compile(r"(?:[-*_=][ ]?){3,}+$|\\[\[\]]$|\$\$$")  # or around a formula
 _QUOTE = re.compile(r"(?:>[ ]?)++")
 _HEADING = re.compile(r"\#{1,6}[ ]++")
 _HEADING_END = re.compile(r"[ ]\#++$")
@@ -101,7 +115,7 @@ class Reader:
                 stretch = self._without_block_marks(stretch)
         if self.fenced:
             return stretch
-        text = _inline(_unemphasised(stretch), self._language)
+        text = with_amounts(_inline(_unemphasised(stretch), self._language), self._language)
         if text != stretch:
             lines = (" ".join(filter(None, line.split(" "))) for line in text.split("\n"))
             text = "\n".join(filter(None, lines))
@@ -159,6 +173,8 @@ def _inline(text: str, language: str | None) -> str:
             return _inline(found["label"], language)
         if found["tag"]:
             return "\n" if _NEW_LINE.fullmatch(found["tag"]) else ""
+        if found["math"]:
+            return _without_dollars(found["math"])
         if found["url"]:
             url, rest = url_and_rest(found["url"])
             return spoken_url(url, language) + rest
@@ -167,10 +183,24 @@ def _inline(text: str, language: str | None) -> str:
         if found["emoji"]:
             return _in_place_of_emoji(found)
         if found["entity"]:
-            return _ENTITIES[found["entity"]]
+            return _character(found["entity"])
+        if found[0].startswith("<!--"):
+            return ""
         return found["keycap"] or found[0]
 
     return _INLINE.sub(read, text)
+
+
+def _without_dollars(formula: str) -> str:
+    """A formula without what is around it: that would be spoken. What is in it may be too much for any engine."""
+    inner = formula.strip("$") if formula.startswith("$") else formula[2:-2]
+    return inner.strip() if not formula.startswith("$") or _IS_MATH.search(inner) else formula
+
+
+def _character(entity: str) -> str:
+    """What `&eacute;` or `&#233;` stands for. Not by `html.unescape` where it has a name: of `&timestamp;` that makes "×tamp;"."""
+    meant = html.unescape(entity) if entity.startswith("&#") else html5.get(entity[1:], entity)
+    return " ".join(meant.split()) or " "
 
 
 def _in_place_of_emoji(found: re.Match[str]) -> str:

@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
-from speaches.audio.encode import FORMATS
+from speaches.audio.formats import FORMATS
 from speaches.audio.pcm import from_pcm16
 from speaches.engines.base import Piece, SpokenWord, Utterance
 from tests.api.conftest import MakeApp

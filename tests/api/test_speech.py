@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from speaches.audio.encode import FORMATS
+from speaches.audio.formats import FORMATS
 from tests.api.conftest import MakeApp
 from tests.api.serving import Serving, serving, sse
 from tests.audio.files import decode
@@ -309,3 +309,24 @@ async def test_without_a_cache_nothing_is_said_of_one(make_app: MakeApp, engines
         for _ in range(2):
             assert "x-cache" not in (await said(client)).headers
     assert len(engines.voice.pieces) == 2
+
+
+# --- Pauses in the text ---
+
+
+@pytest.mark.parametrize("route", [URL, f"{URL}/captions"])
+async def test_pauses_of_hours_are_refused_before_the_first_byte(
+    make_app: MakeApp, engines: FakeEngines, route: str
+) -> None:
+    async with speaking(make_app) as (_, client):
+        for text in ("[pause:30s]" * 21, "One. " + "[PAUSE: 999999999] " * 300):
+            answer = await client.post(route, json={"input": text})
+            assert (answer.status_code, answer.json()["error"]["param"]) == (400, "input")
+            assert "600 are allowed" in answer.json()["error"]["message"]
+    assert engines.voice.pieces == []
+
+
+async def test_pauses_of_minutes_are_made(make_app: MakeApp) -> None:
+    async with speaking(make_app) as (_, client):
+        answer = await said(client, "One. " + "[pause:30s]" * 20, response_format="pcm", sample_rate=8_000)
+    assert len(answer.content) / 2 / 8_000 == pytest.approx(600.1, abs=0.01)

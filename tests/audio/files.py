@@ -13,6 +13,7 @@ import numpy as np
 import soundfile
 
 from speaches.audio.decode import AudioFile, AudioLimits
+from tests.conftest import LONGEST_TEST
 from tests.recordings import wav
 
 if TYPE_CHECKING:
@@ -41,4 +42,4 @@ def by_ffmpeg(folder: Path, samples: Samples, rate: int, name: str, options: Ite
 
 def run_ffmpeg(arguments: Iterable[str], data: bytes = b"") -> None:
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *arguments]
-    subprocess.run(command, input=data, check=True, timeout=60)
+    subprocess.run(command, input=data, check=True, timeout=LONGEST_TEST)

@@ -18,17 +18,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from speaches.audio.encode import (
-    AAC_RATES,
-    FORMATS,
-    MP3_RATES,
-    OPUS_RATES,
-    check_rate,
-    encode,
-    lead,
-    streaming_encoder,
-    with_length,
-)
+from speaches.audio.encode import encode, streaming_encoder, with_length
+from speaches.audio.formats import AAC_RATES, FORMATS, MP3_RATES, OPUS_RATES, check_rate, lead
 from speaches.audio.pcm import to_pcm16
 from speaches.errors import InvalidRequest
 from tests.recordings import level, noise, pitch, silence, tone

@@ -81,3 +81,8 @@ def test_the_compute_type_is_int8_on_the_cpu_unless_another_is_asked_for(monkeyp
     assert whisper_device("cpu", "default") == ("cpu", "auto")
     monkeypatch.setattr("ctranslate2.get_cuda_device_count", lambda: 0)
     assert whisper_device("auto", "default")[0] == "cpu"
+
+
+def test_the_memory_of_a_long_text_is_given_back(folder: Path) -> None:
+    session = onnx_session(folder / "kokoro-synth" / "model.onnx", "cpu")
+    assert not session.get_session_options().enable_cpu_mem_arena

@@ -274,3 +274,11 @@ def test_phonemes_are_remembered_but_not_those_of_long_texts(folder: Path, monke
         engine.synthesize(Piece(text, "af_heart"))
     remembered = engine._remembered.cache_info()
     assert (remembered.hits, remembered.currsize) == (1, 1)
+
+
+@pytest.mark.parametrize("written", ["ã", "a\u0303"])
+def test_phonemes_with_accents_are_those_of_the_model_however_they_are_written(
+    tiny_kokoro: Kokoro, written: str
+) -> None:
+    utterance = timed(tiny_kokoro, f"[[{written}ç]]")
+    assert "".join(one.phoneme for one in utterance.words[0].phonemes) == "a\u0303ç"

@@ -92,9 +92,9 @@ def test_a_mix_has_at_most_100_voices() -> None:
     ["+" * 1_000_000, "af_heart" + "(" * 1_000_000, "af_heart(" + "9" * 1_000_000 + ")", "af_heart+" + "x" * 1_000_000],
 )
 def test_a_wall_of_signs_is_refused_at_once(name: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         assert parse(name, KNOWN) is None
     except InvalidRequest as refused:
         assert len(refused.message) < 5000
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1

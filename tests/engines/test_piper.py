@@ -16,7 +16,7 @@ import pytest
 
 from speaches.engines import devices, piper
 from speaches.engines.base import Piece, SpokenWord, Utterance
-from speaches.engines.piper import Piper
+from speaches.engines.piper import LONGEST_SENTENCE, Piper
 from speaches.settings import Settings
 from speaches.text.markup import spans
 
@@ -183,14 +183,29 @@ def test_walls_of_text_are_spoken_whole(tiny_piper: Piper, text: str) -> None:
 
 
 def test_a_sentence_of_several_portions_is_one_sentence(tiny_piper: Piper) -> None:
-    assert len(tiny_piper._sentences(spans("今" * 60))) == 1
+    portions = "It was the wily old walrus of our western lowlands " * 7
+    assert len(portions) * 3 > 900
+    assert len(tiny_piper._sentences(spans(portions))) == 1
     assert len(tiny_piper._sentences(spans("1 2 3. " * 60))) == 60
 
 
-def test_a_sentence_without_an_end_is_cut_before_it_takes_the_memory(tiny_piper: Piper) -> None:
-    sentences = tiny_piper._sentences(spans("今" * 300))
-    assert sum(map(len, sentences)) > 4000
-    assert max(map(len, sentences)) < 2000
+@pytest.mark.parametrize(
+    "text", ["今" * 300, "1" * 700, "word " * 500, f"[[{'a' * 400}]]" * 9, f"[[{'a ' * 200}]]" * 9]
+)
+def test_a_sentence_without_an_end_is_cut_before_it_takes_the_memory(tiny_piper: Piper, text: str) -> None:
+    sentences = tiny_piper._sentences(spans(text))
+    assert sum(map(len, sentences)) > 1200
+    assert max(map(len, sentences)) <= LONGEST_SENTENCE
+
+
+@pytest.mark.parametrize("text", ["今" * 60, "1" * 120, "word " * 300])
+def test_words_are_not_torn_where_a_sentence_is_cut(tiny_piper: Piper, text: str) -> None:
+    first, *others = tiny_piper._sentences(spans(text))
+    assert others
+    assert first[-1].isspace() or others[0][0].isspace()
+    utterance = say(tiny_piper, text, timed=True)
+    assert in_order(utterance, tiny_piper.sample_rate)
+    assert " ".join(word.word for word in utterance.words).split() == text.split() or "今" in text
 
 
 def test_threads_do_not_mix_their_texts_up(tiny_piper: Piper, piper_pair: Piper) -> None:

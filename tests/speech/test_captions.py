@@ -132,3 +132,23 @@ def test_a_word_that_the_text_does_not_hold_stands_alone() -> None:
     subtitles = Subtitles(CueOptions())
     subtitles.add("It costs $5 now.", [*words("It costs"), *words("five dollars", 0.6), *words("now.", 1.2)])
     assert texts(subtitles.finish()) == ["It costs five dollars now."]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("ｶﾀｶﾅ です。", ["カ", "タ", "カ", "ナ", "で", "す。"]), ("ﬁne cafe\u0301", ["fine", "café"])]
+)
+def test_words_are_found_in_a_text_that_is_written_otherwise(text: str, said: list[str]) -> None:
+    heard = [SpokenWord(word, n * 0.3, n * 0.3 + 0.3) for n, word in enumerate(said)]
+    captions, subtitles = Captions(), Subtitles(CueOptions())
+    cues = subtitles.add(text, captions.add(Spoken(EMPTY, text, tuple(heard)))) + subtitles.finish()
+    assert (
+        " ".join(cue.text for cue in cues)
+        == captions.text
+        == ("カタカナ です。" if "fine" not in said else "fine café")
+    )
+
+
+def test_phonemes_in_a_text_are_shown_as_the_word_that_they_stand_for() -> None:
+    captions = Captions()
+    captions.add(Spoken(EMPTY, "Say [Kokoro](/kˈOkəɹO/), [[ həlˈoʊ ]]."))
+    assert captions.text == "Say Kokoro, həlˈoʊ."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from speaches.audio.encode import FORMATS
+from speaches.audio.formats import FORMATS
 from speaches.audio.resample import resample
 from speaches.concurrency import Threads
 from speaches.engines.base import SAMPLE_RATE, Voice

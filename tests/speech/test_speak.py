@@ -12,14 +12,25 @@ import numpy as np
 import pytest
 import soundfile
 
-from speaches.audio.encode import FORMATS
+from speaches.audio.formats import FORMATS
 from speaches.concurrency import Threads
 from speaches.engines.base import Piece, Task, TextToSpeech, Utterance, Voice
 from speaches.errors import TooLarge
 from speaches.models.catalogue import Model
 from speaches.models.pool import Loaded
 from speaches.scheduling import Scheduler
-from speaches.speech.speak import RUN_AHEAD, SpeakOptions, Spoken, encoded, encoded_whole, is_short, parts_of, speak
+from speaches.speech.speak import (
+    RUN_AHEAD,
+    SILENCE_SHARE,
+    SpeakOptions,
+    Spoken,
+    encoded,
+    encoded_whole,
+    is_short,
+    parts_of,
+    speak,
+)
+from speaches.text.markup import MOST_PAUSED
 from speaches.text.sentences import BLOCK, pieces, steps
 from tests.audio.files import decode
 from tests.fakes import FakeVoice
@@ -353,3 +364,22 @@ async def test_a_whole_answer_that_is_too_large_is_refused(name: str, monkeypatc
         assert await encoded_whole(speaker.blocks("One."), short, speaker.threads)
         with pytest.raises(TooLarge, match="streamed"):
             await encoded_whole(speaker.blocks("[pause:30s]" * 100), short, speaker.threads)
+
+
+@pytest.mark.parametrize("text", ["[pause:30s]" * 30 + "One.", "[pause:3<b></b>0s] " * 30 + "One."])
+async def test_pauses_of_a_text_that_can_not_be_refused_come_to_an_end(text: str) -> None:
+    """An LLM's, or one whose pauses are only seen once it is turned into what is spoken."""
+    async with mouth(FakeVoice()) as speaker:
+        samples = await speaker.samples(text, sample_rate=8_000)
+    assert len(samples) / 8_000 == pytest.approx(MOST_PAUSED + 0.1, abs=0.01)
+    assert np.abs(samples[-200:]).max() > 0.1
+
+
+@pytest.mark.parametrize("speed", [0.25, 1.0])
+async def test_pauses_between_sentences_are_in_proportion_to_the_speech(speed: float) -> None:
+    async with mouth(FakeVoice()) as speaker:
+        whole = len(await speaker.samples("a\n" * 100, pause=10.0, speed=speed, sample_rate=8_000)) / 8_000
+        story = len(await speaker.samples("word " * 40 + ".\n" + "word " * 40, pause=10.0, sample_rate=8_000)) / 8_000
+    speech = 100 * 0.1 / speed
+    assert whole == pytest.approx(speech + MOST_PAUSED + SILENCE_SHARE * speech, rel=0.02)
+    assert story == pytest.approx(8.0 + 10.0, abs=0.2)

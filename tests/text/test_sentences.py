@@ -5,10 +5,10 @@ import random
 import numpy as np
 import pytest
 
-from speaches.text.boundaries import weight
 from speaches.text.markup import LONGEST_PAUSE, Part, Pause
 from speaches.text.sentences import FIRST_CLAUSE, LONGEST, Splitter, pieces
 from speaches.text.spoken import spoken
+from speaches.text.weights import weight
 from tests.text.work import grows_like_the_text
 
 LETTERS = "aB1 .,!?;:—\n\t\"')]…。！、」é🙂"
@@ -209,6 +209,19 @@ def test_pieces_are_made_one_at_a_time() -> None:
         ('"Why?" she asked. "No!"', ['"Why?" she asked.', '"No!"']),
         ("In 2024. No. 5 is no. No. Yes", ["In 2024.", "No. 5 is no.", "No.", "Yes"]),
         ("At 10:30, v1.2.3 (etc.) cost $1,000.50. Ok", ["At 10:30, v1.2.3 (etc.) cost $1,000.50.", "Ok"]),
+        ("Am 3. 10. 2024 um zehn. Gut.", ["Am 3. 10. 2024 um zehn.", "Gut."]),
+        (
+            "Er ist der 1. Mann in der 2. Liga. Ich nahm 2. Gut.",
+            ["Er ist der 1. Mann in der 2. Liga.", "Ich nahm 2.", "Gut."],
+        ),
+        ("‚Ja.‘ »Nein.« ›Gut.‹ Ende.", ["‚Ja.‘", "»Nein.«", "›Gut.‹", "Ende."]),
+        (
+            "「はい。」と言った。「いいえ！」って。「うん。」終わり。",
+            ["「はい。」と言った。", "「いいえ！」って。", "「うん。」", "終わり。"],
+        ),
+        ("Das sind 5 Mio. Euro. Gut.", ["Das sind 5 Mio. Euro.", "Gut."]),
+        ("Ул. Ленина, 5 тыс. рублей. Да.", ["Ул. Ленина, 5 тыс. рублей.", "Да."]),
+        ("Los EE. UU. ganan. Sí.", ["Los EE. UU. ganan.", "Sí."]),
         ("שלום. מה שלומך?", ["שלום.", "מה שלומך?"]),
     ],
 )
@@ -355,6 +368,11 @@ SCRAPS = [
     "Dr. ",
     "3. Okt",
     "…)\na",
+    "3. 10. 20",
+    "der 1. X",
+    "<!-- a. b -->",
+    "」と",
+    "«",
 ]
 
 
@@ -378,6 +396,11 @@ def test_however_a_text_comes_its_pieces_are_the_same(seed: int, normalise: bool
     weights = [chance.random() ** 3 for _ in SCRAPS]
     for text in (WRITTEN, "".join(chance.choices(SCRAPS, weights, k=chance.randint(0, 700)))):
         assert pushed(deltas(text, chance), normalise=normalise) == list(pieces(text, normalise=normalise))
+
+
+@pytest.mark.parametrize("text", ["ก_！]_", "今*天。气*好", "ก**ก！ข**", "今~~天！气~~"])
+def test_emphasis_between_characters_of_words_without_spaces_comes_the_same(text: str) -> None:
+    assert pushed(list(text), normalise=True) == list(pieces(text))
 
 
 @pytest.mark.parametrize("seed", range(20))

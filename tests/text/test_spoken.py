@@ -21,7 +21,9 @@ from tests.text.work import grows_like_the_text
         "x < y > z, vector<int>, <T>, a <b and c> d",
         "items[0][1] and [1] and [x](y z) and f(x)[2]",
         "[[ həloʊ ]] [Kokoro](/kˈOkəɹO/) [pause:0.5s]",
-        "unknown &thing; & more",
+        "$5 and $6, $5-$6, US$5, $PATH:$HOME, $a $b, ${x}, 5$ or 6$, $big deal$",
+        "unknown &thing; & more &#; &#x; &; &timestamp; &notit; R&copying;",
+        "a <!-- b <i c <! d -->",
         "example.com is fine",
         "→ ½ ² © ™ ♯ ①",
         "\\*no emphasis\\*",
@@ -52,7 +54,12 @@ def test_what_is_not_understood_stays(text: str) -> None:
         ("above\n---\n* * *\n===\nbelow", "above\nbelow"),
         ("```python\nx = *a*\n```\n*b*", "x = *a*\nb"),
         ('<p>a <b>bold</b><br/>new <a href="x">link</a></p>', "a bold\nnew link"),
+        ("<details><summary>More</summary>is here</details><p>a</p>b", "More\nis here\na\nb"),
+        (r"so $x^2 = y$, $$a_1$$ and \( b \) or \[c\], $n$.", "so x^2 = y, a_1 and b or c, n."),
+        ("\\[\nx = 1\n\\]\n$$\ny\n$$", "x = 1\ny"),
         ("R&amp;D &lt;3", "R&D <3"),
+        ("&copy; 5&nbsp;&euro; &#8217;&#x2014;&hellip; a&#10;b &#0; x", "© 5 € ’—… a b \ufffd x"),
+        ("one<!-- not - said --> two", "one two"),
         ("Hi🙂there 👨‍👩‍👧! I ❤️ you 🇩🇪.", "Hi there! I you."),
         ("1️⃣ first", "1 first"),
         ("🙂 👍🏽", ""),
@@ -75,6 +82,7 @@ def test_what_is_understood_is_read_out(text: str, expected: str) -> None:
         ("Mail ann.lee@example.co.uk.", "Mail ann dot lee at example dot co dot uk."),
         ("<https://a.de>", "<a dot de>"),
         ("user@host", "user@host"),
+        ("https://ann:secret@a.de:8080/b", "a dot de:8080 slash b"),
     ],
 )
 def test_addresses(text: str, expected: str) -> None:
@@ -93,6 +101,8 @@ def test_the_end_of_a_long_path_is_left_out() -> None:
 
 
 HOSTILE = [
+    "$", "$a", "$a ", "$$a", "\\(", "\\(a", "\\[a",
+    "<!--", "<!-- a", "<!-- -", "&a", "&#1", "&#x", "&a;",
     "*", "*a", "**a ", "_", "_a ", "__a", "~~a", "`", "`a", "``a`", "[", "[a]", "[a](", "![", "<", "<a ", "<a b=", '<a b="', "&", "http://",
     "www.", "a@", "a.", "a@b.", "🙂", "🙂 ", "\u200d", "#", "# ", "> ", "- ", "| ", "--", "[[", "[[ a", "(", "\\*",
 ]  # fmt: skip
