@@ -9,14 +9,21 @@ import asyncio
 import inspect
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from speaches.engines import espeak, kokoro, piper, pocketsphinx, silero, whisper
 from speaches.settings import OLD_NAMES, Settings
 from tests import recordings
 
-LONGEST_TEST = 60.0  # seconds until a coroutine that waits for what never comes is a failure
+LONGEST_TEST = 240.0  # seconds until a coroutine that waits for what never comes is a failure, also on a slow machine
 NO_HUB = "http://127.0.0.1:9"  # where nobody listens, should anything ask the Hugging Face hub
+
+# The same examples in every run and on every worker, however slow it is: a failure here is a failure anywhere.
+hypothesis.settings.register_profile(
+    "tests", deadline=None, derandomize=True, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tests")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -18,6 +18,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.fakes import PATIENCE
+
 BLOCK = 65536  # bytes of a file that are sent at once
 
 
@@ -175,9 +177,9 @@ def running_hub(root: Path) -> Iterator[LoopbackHub]:
     finally:
         for hold in hub.held.values():
             hold.set()
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(PATIENCE)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(PATIENCE)
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
 

@@ -20,6 +20,7 @@ from speaches import __version__
 from speaches.cli import main, shorten
 from speaches.settings import Settings
 from tests.hub import LoopbackHub, running_hub
+from tests.worker.helpers import DEADLINE
 
 ROOT = Path(__file__).parent.parent
 TINY_MODELS = ROOT / "tests" / "models"
@@ -252,10 +253,13 @@ def test_a_download_ends_with_ctrl_c_even_when_the_hub_is_silent(
     loopback.held["model.bin"] = hold = threading.Event()
     command = [sys.executable, "-m", "speaches", "models", "pull", WHISPER]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert loopback.holding.wait(20)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
-    hold.set()
+        try:
+            assert loopback.holding.wait(DEADLINE)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=DEADLINE)
+        finally:
+            process.kill()
+            hold.set()
     assert process.returncode == 130
     assert "Traceback" not in err
 

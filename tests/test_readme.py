@@ -27,7 +27,7 @@ import soundfile
 
 from tests import recordings
 from tests.audio.files import decode
-from tests.worker.helpers import eventually, free_port
+from tests.worker.helpers import DEADLINE, eventually, free_port
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -123,7 +123,7 @@ def harness(tmp_path_factory: pytest.TempPathFactory, elsewhere: str) -> Iterato
     more = {"ALLOW_PRIVATE_URLS": "true", "CHAT_COMPLETION_BASE_URL": elsewhere}
     with (
         running(command, tmp_path_factory.mktemp("harness"), f"{address}/docs", **more),
-        httpx.Client(base_url=address, timeout=60) as client,
+        httpx.Client(base_url=address, timeout=DEADLINE) as client,
     ):
         yield client
 
@@ -231,7 +231,7 @@ def curl(command: str, folder: Path) -> bytes:
             url = word
     body: dict[str, Any] = {"content": data} if data is not None else {"data": fields, "files": files}
     method = method or ("POST" if data is not None or fields or files else "GET")
-    answer = httpx.request(method, url, headers=headers, timeout=60, **body).raise_for_status().content
+    answer = httpx.request(method, url, headers=headers, timeout=DEADLINE, **body).raise_for_status().content
     if out is not None:
         out.write_bytes(answer)
     return answer
@@ -269,7 +269,7 @@ def test_the_examples_of_the_page_of_voices_work(served: tuple[str, Path]) -> No
     assert json.loads(gone)["deleted"]
     (example,) = blocks("python", page)
     script = example.replace("http://localhost:8000", address)
-    ran = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=DEADLINE)
     assert ran.returncode == 0, ran.stderr
     for name in ("preview", "mix", "speaker", "german", "story", "storyteller"):
         samples, rate = soundfile.read(folder / f"{name}.mp3")
@@ -292,7 +292,7 @@ def test_the_examples_of_the_api_page_work(served: tuple[str, Path]) -> None:
     assert all("phonemes" in word for word in words)
     assert subtitles.startswith("WEBVTT\n\n00:00:00.") and "How are you?" in subtitles
     (example,) = blocks("python", page)
-    ran = subprocess.run([sys.executable, "-c", example], cwd=folder, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run([sys.executable, "-c", example], cwd=folder, capture_output=True, text=True, timeout=DEADLINE)
     assert ran.returncode == 0, ran.stderr
     assert [line.split()[1] for line in ran.stdout.splitlines()] == ["Hello", "there.", "How", "are", "you?"]
 
@@ -302,7 +302,7 @@ def test_the_python_example_of_the_readme_works(served: tuple[str, Path]) -> Non
     (folder / "speech.wav").write_bytes(recordings.wav(recordings.say(SENTENCE)))
     (example,) = blocks("python")
     script = example.replace("http://localhost:8000", address)
-    ran = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=DEADLINE)
     assert (ran.returncode, ran.stdout) == (0, f"{SENTENCE}\n"), ran.stderr
     samples, rate = soundfile.read(folder / "hello.mp3")
     assert 0.3 < len(samples) / rate < 3

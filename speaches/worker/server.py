@@ -33,7 +33,8 @@ FIRST_BACKOFF = 0.5  # seconds until the first restart; each further one waits t
 HEALTHY_SECONDS = 60.0  # after which earlier deaths are forgiven
 STOP_MARGIN = 2.0  # seconds over the server's own shutdown timeout until it is killed
 RECENT_SECONDS = 10.0  # a broken connection this long after a death is blamed on it
-TAIL_SECONDS = 0.5  # to read the rest of a dead child's log
+NOTICE_SECONDS = 1.0  # in which a process that has closed its sockets can be seen to be dead
+TAIL_SECONDS = 2.0  # to read the rest of a dead child's log
 RESERVED_PORTS = (80,)  # Runpod's own local API on Hub Pods
 
 
@@ -123,7 +124,7 @@ class Server:
 
     def explain(self) -> str:
         """Why a connection to the server broke, for the job that was in flight. May block for a moment."""
-        deadline = time.monotonic() + 0.3  # a process closes its sockets a little before it can be seen to be dead
+        deadline = time.monotonic() + NOTICE_SECONDS
         while time.monotonic() < deadline and self.pid is not None:
             time.sleep(0.01)
         if self.pid is not None and not (self._last_death and time.monotonic() - self._died_at < RECENT_SECONDS):

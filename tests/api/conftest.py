@@ -15,8 +15,8 @@ from pydantic import SecretStr
 from speaches.app import create_app
 from speaches.settings import OLD_NAMES, Settings
 from tests.api.serving import threaded
-from tests.conftest import NO_HUB
-from tests.fakes import PATIENCE, FakeEngines
+from tests.conftest import LONGEST_TEST, NO_HUB
+from tests.fakes import FakeEngines
 
 KOKORO, PIPER = "speaches-test/kokoro-synth", "speaches-test/piper-en_US-synth-medium"
 WHISPER = "speaches-test/whisper-synth"
@@ -48,13 +48,13 @@ def server_url(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture(scope="session")
 def http(server_url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server_url, timeout=PATIENCE) as client:
+    with httpx.Client(base_url=server_url, timeout=LONGEST_TEST) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def client(server_url: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{server_url}/v1", api_key="none", max_retries=0, timeout=PATIENCE) as client:
+    with openai.OpenAI(base_url=f"{server_url}/v1", api_key="none", max_retries=0, timeout=LONGEST_TEST) as client:
         yield client
 
 

@@ -30,6 +30,7 @@ from speaches.serve import config_of
 from tests.fakes import PATIENCE
 
 BOUNDARY = "----tests"
+POOLS = ("audio", "lookup", "load", "download", "AnyIO", "asyncio", "fake")  # threads that come when needed, and stay
 
 
 class _Uvicorn(uvicorn.Server):
@@ -80,6 +81,8 @@ class Serving:
     app: FastAPI
     url: str
     log: RequestLog
+    connections: set[Any]
+    """uvicorn's end of each that is open."""
 
     @property
     def state(self) -> Server:
@@ -91,8 +94,8 @@ class Serving:
         return int(self.url.rpartition(":")[2])
 
     def client(self, **options: Any) -> httpx.AsyncClient:
-        # Without TLS's certificates, which take 30 ms to read.
-        return httpx.AsyncClient(base_url=self.url, timeout=PATIENCE, verify=False, **options)
+        # Without TLS's certificates, which take 30 ms to read; and without a time-out, for a coroutine has its own.
+        return httpx.AsyncClient(base_url=self.url, timeout=None, verify=False, **options)
 
     @contextlib.asynccontextmanager
     async def send(self, head: str, body: bytes = b"", **headers: str) -> AsyncIterator[Connection]:
@@ -214,7 +217,7 @@ async def serving(app: FastAPI) -> AsyncIterator[Serving]:
     with request_log() as log:
         task = asyncio.create_task(server.serve([listener]))
         try:
-            yield Serving(app, url, log)
+            yield Serving(app, url, log, server.server_state.connections)
         finally:
             server.should_exit = True
             await task
@@ -252,6 +255,12 @@ def samples(page: str, name: str) -> dict[tuple[tuple[str, str], ...], float]:
     return found
 
 
+async def settled() -> None:
+    """Let the loop do what it has been told to do."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 @dataclass(frozen=True)
 class Footprint:
     """What a process holds on to."""
@@ -259,7 +268,33 @@ class Footprint:
     files: frozenset[str] = field(default_factory=frozenset)
     """Open files that are not sockets."""
     sockets: int = 0
-    threads: int = 0
+    threads: frozenset[str] = field(default_factory=frozenset)
+    """By name, but for those of pools that grow to their bound."""
+    tasks: int = 0
+    """Of this event loop."""
+
+    @classmethod
+    async def before(cls) -> Footprint:
+        """Of a server that has answered already; when it has imported what it does by itself, which opens files."""
+        if imports := [task for task in asyncio.all_tasks() if task.get_name() == "import"]:
+            await asyncio.wait(imports)
+        return cls.now()
+
+    async def is_all(self, *, sockets: int = 0) -> None:
+        """Wait until no more is held than this, but for so many sockets: what has ended is closed in its own time."""
+
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while self._too_much(sockets):
+                    await settled()
+        assert not (more := self._too_much(sockets)), more
+
+    def _too_much(self, sockets: int) -> list[object]:
+        """What is held beyond it now."""
+        now = self.now()
+        more: list[object] = [*(now.files - self.files), *(now.threads - self.threads)]
+        more += [f"{now.sockets - self.sockets} sockets"] if now.sockets > self.sockets + sockets else []
+        return more + ([*asyncio.all_tasks()] if now.tasks > self.tasks else [])
 
     @classmethod
     def now(cls) -> Footprint:
@@ -271,4 +306,5 @@ class Footprint:
                     sockets += 1
                 elif "pipe:" not in target and "anon_inode" not in target:
                     files.append(target)
-        return cls(frozenset(files), sockets, threading.active_count())
+        threads = {one.name for one in threading.enumerate() if not one.name.startswith(POOLS)}
+        return cls(frozenset(files), sockets, frozenset(threads), len(asyncio.all_tasks()))

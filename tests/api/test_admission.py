@@ -131,7 +131,8 @@ async def test_a_client_that_leaves_while_a_window_is_heard(
 ) -> None:
     gate = engines.recogniser.gate
     async with serving(make_app()) as server, server.client() as client:
-        before = Footprint.now()
+        await client.get("/health")
+        before = await Footprint.before()
         for number in range(TIMES):
             gate.close()
             async with sent(server, recording(TWO_WINDOWS, stream=stream, language="en"), f"leaves-{number}"):
@@ -141,7 +142,7 @@ async def test_a_client_that_leaves_while_a_window_is_heard(
             gate.open()
             await idle(server)
         assert len(engines.recogniser.calls) == TIMES  # no window after the one that ran
-        assert Footprint.now().files == before.files
+        assert Footprint.now().files <= before.files
         assert (await client.post(URL, files={"file": SECOND})).status_code == 200
         left_well(server)
 
@@ -194,7 +195,8 @@ async def test_a_client_that_leaves_in_the_middle_of_its_upload(make_app: MakeAp
     async with serving(make_app()) as server:
         async with server.send(head, body[:10], **headers, x_request_id="first") as connection:
             pass
-        before = Footprint.now()
+        await server.log.ended("first")
+        before = await Footprint.before()
         for number in range(TIMES):
             lengthy = headers | {"content_length": str(len(body))}
             async with server.connect() as connection:
@@ -203,7 +205,7 @@ async def test_a_client_that_leaves_in_the_middle_of_its_upload(make_app: MakeAp
                 await connection.write("\r\n".join([*lines, "", ""]).encode() + body[: len(body) // 2])
                 await arrived(server)
             assert await server.log.ended(f"leaves-{number}") == 499
-        assert Footprint.now().files == before.files
+        assert Footprint.now().files <= before.files
         left_well(server)
 
 
@@ -216,16 +218,16 @@ async def test_a_slow_reader_holds_the_engine_back(make_app: MakeApp, engines: F
             lines = [f"{head} HTTP/1.1", "host: a", f"content-length: {len(body)}", "x-request-id: slow"]
             await connection.write("\r\n".join([*lines, "content-type: application/json", "", ""]).encode() + body)
             assert "200 OK" in await connection.head()
-            spoken = -1
-            while spoken < len(engines.voice.pieces):  # until a whole round passes without a new piece
+            async with server.client() as client:
+                while not any(one.flow.write_paused for one in server.connections):  # until all buffers are full
+                    assert (await client.get("/health")).status_code == 200
+                await idle(server)
                 spoken = len(engines.voice.pieces)
-                async with server.client() as client:
-                    for _ in range(20):
-                        assert (await client.get("/health")).status_code == 200
-            assert RUN_AHEAD < spoken < 500
-            taken = len(await connection.reader.readexactly(2_000_000))
-            assert taken == 2_000_000
-            assert len(engines.voice.pieces) > spoken
+                assert RUN_AHEAD < spoken < 500
+                taken = len(await connection.reader.readexactly(2_000_000))
+                assert taken == 2_000_000
+                while len(engines.voice.pieces) == spoken:  # now it goes on
+                    await client.get("/health")
         assert await server.log.ended("slow") == 200
         await idle(server)
         assert len(engines.voice.pieces) < 1500

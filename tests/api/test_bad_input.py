@@ -5,10 +5,8 @@ Each table is sent twice: the second time nothing may be left that the first did
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -28,15 +26,6 @@ CAPTIONS = "POST /v1/audio/speech/captions"
 ACTIVITY = "POST /v1/audio/speech/timestamps"
 CAPS = {"max_upload_bytes": 200_000, "max_audio_seconds": 5.0, "max_audio_channels": 2, "max_text_chars": 1000}
 SECOND = wav(tone(440, 1))
-POOLS = (
-    "audio",
-    "lookup",
-    "load",
-    "download",
-    "AnyIO",
-    "asyncio",
-    "fake",
-)  # threads that come when they are needed, and stay
 
 
 @dataclass(frozen=True)
@@ -120,21 +109,12 @@ async def _mistake(server: Serving, row: Row) -> str:
 async def check(server: Serving, table: Sequence[Row]) -> None:
     """Send the table twice, and look at what is left."""
     assert "\n".join(await mistakes(server, table)) == ""
-    before, names = Footprint.now(), _own_threads()
-    tasks = len(asyncio.all_tasks())
+    before = await Footprint.before()
     assert "\n".join(await mistakes(server, table)) == ""
     assert (await ask(server, get("/health")))[0] == 200
-    after = Footprint.now()
-    assert after.files == before.files
-    assert after.sockets <= before.sockets + 1  # the last connection is being closed
-    assert _own_threads() == names
-    assert len(asyncio.all_tasks()) <= tasks + 1
+    await before.is_all()
     assert server.users() == 0
     assert server.log.tracebacks() == []
-
-
-def _own_threads() -> set[str]:
-    return {thread.name for thread in threading.enumerate() if not thread.name.startswith(POOLS)}
 
 
 def unspoken(what: str, param: str, word: str, **fields: Any) -> Row:

@@ -15,6 +15,7 @@ from speaches.models.models import FIRST_WORDS
 from speaches.settings import Settings
 from tests.api.conftest import MakeApp
 from tests.api.serving import Serving, form, samples, serving
+from tests.conftest import LONGEST_TEST
 from tests.fakes import RECOGNISER_ID, VOICE_ID, FakeEngines
 from tests.recordings import tone, wav
 
@@ -82,7 +83,7 @@ async def test_a_bug_while_preloading_is_told_and_leaves_the_server_up(make_app:
 
 
 async def test_the_self_test_takes_its_steps(server_url: str) -> None:
-    async with httpx.AsyncClient(base_url=server_url, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=server_url, timeout=LONGEST_TEST) as client:
         answer = await client.get("/selftest")
     report = answer.json()
     assert (answer.status_code, report["status"]) == (200, "ok")
@@ -272,7 +273,7 @@ async def test_a_client_may_choose_the_request_id(make_app: MakeApp, given: str,
 async def test_a_path_can_not_write_lines_of_its_own_into_the_log(make_app: MakeApp) -> None:
     async with serving(make_app()) as server, server.send("GET /a%0aINFO%20all%20is%20well%1b[31m") as connection:
         assert (await connection.answer())[0] == 404
-        (line,) = [record.getMessage() for record in server.log.records if "all" in record.getMessage()]
+        (line,) = [record.getMessage() for record in server.log.records if "well" in record.getMessage()]
         assert line.isprintable()
 
 

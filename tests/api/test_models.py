@@ -16,10 +16,12 @@ from fastapi import FastAPI
 from speaches.api.state import AUDIO_THREADS
 from speaches.app import create_app
 from speaches.engines import piper
+from speaches.models import hub as hub_client
+from speaches.models import registry
 from speaches.settings import Settings
 from tests.api.conftest import ALIASES, KOKORO, PIPER, WHISPER, MakeApp
 from tests.api.serving import listen, serving, url_of
-from tests.fakes import RECOGNISER_ID, VOICE_ID, FakeEngines, Gate
+from tests.fakes import PATIENCE, RECOGNISER_ID, VOICE_ID, FakeEngines, Gate
 from tests.hub import LoopbackHub, running_hub
 from tests.recordings import tone, wav
 
@@ -217,6 +219,8 @@ def hub(tiny_models: Path) -> Iterator[LoopbackHub]:
 def hub_app(settings: Settings, hub: LoopbackHub, clean_environment: pytest.MonkeyPatch) -> FastAPI:
     """A server without models, and a hub that has them."""
     clean_environment.setenv("HF_ENDPOINT", hub.url)
+    for asks in (hub_client, registry):
+        clean_environment.setattr(asks, "TIMEOUT", PATIENCE)
     return create_app(settings.model_copy(update={"model_dirs": []}))
 
 
@@ -279,6 +283,7 @@ async def test_a_hub_that_does_not_answer_keeps_no_recording_waiting(
 ) -> None:
     silent = listen()
     clean_environment.setenv("HF_ENDPOINT", url_of(silent))
+    clean_environment.setattr(registry, "TIMEOUT", PATIENCE)
     app = create_app(engines.settings(settings), kinds=engines.kinds)
     async with serving(app) as server, server.client() as client:
         asking = [asyncio.create_task(client.get("/v1/registry")) for _ in range(AUDIO_THREADS)]

@@ -25,7 +25,7 @@ from openai.types.audio import (
 )
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from speaches.audio.encode import FORMATS
+from speaches.audio.formats import FORMATS
 from speaches.engines.base import Window
 from tests.api.conftest import KOKORO, WHISPER, MakeApp
 from tests.api.serving import Serving, serving, sse, threaded

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
-import threading
 from typing import Any
 
-from speaches.audio.encode import FORMATS
+from speaches.audio.formats import FORMATS
 from tests.api.conftest import MakeApp
 from tests.api.serving import Footprint, Serving, serving
 from tests.fakes import FakeEngines
@@ -41,25 +39,16 @@ async def test_two_hundred_that_leave_after_one_byte_leave_nothing_behind(
         for number, (head, fields) in enumerate(ASKED):  # threads come as they are needed, and stay
             await leave_after_a_byte(server, head, fields, f"first-{number}")
         await idle(server)
-        before, names, tasks = Footprint.now(), threads(), len(asyncio.all_tasks())
+        before = await Footprint.before()
         for number, (head, fields) in zip(range(TIMES), itertools.cycle(ASKED), strict=False):
             await leave_after_a_byte(server, head, fields, f"leaves-{number}")
         await idle(server)
-        after = Footprint.now()
-        assert after.files == before.files
-        assert after.sockets <= before.sockets + 1  # the last connection is being closed
-        assert threads() == names
-        assert len(asyncio.all_tasks()) <= tasks + 1
+        await before.is_all()
         assert len(engines.voice.pieces) < (TIMES + len(ASKED)) * 150  # of 300 sentences each
         assert server.log.problems() == server.log.tracebacks() == []
         engines.voice.pieces.clear()
         assert (await client.post("/v1/audio/speech", json={"input": "Now."})).status_code == 200
         assert [piece.text for piece in engines.voice.pieces] == ["Now."]
-
-
-def threads() -> set[str]:
-    """Those that are not of a pool that grows to its bound."""
-    return {one.name for one in threading.enumerate() if not one.name.startswith(("audio", "asyncio", "lookup"))}
 
 
 async def idle(server: Serving) -> None:

@@ -22,7 +22,8 @@ from openai.types.audio import (
 from tests.api.conftest import MakeApp
 from tests.api.serving import serving, sse, upload
 from tests.api.test_openai_client import strictly
-from tests.fakes import PATIENCE, FakeEngines
+from tests.conftest import LONGEST_TEST
+from tests.fakes import FakeEngines
 from tests.recordings import Say, english_sentences, recording, tone, wav
 
 TEXT = "Hello world, how are you today?"
@@ -71,7 +72,12 @@ class Asking:
     """Both clients of the SDK, as one that is called in the same way."""
 
     def __init__(self, url: str, *, wait: bool) -> None:
-        options: dict[str, Any] = {"base_url": f"{url}/v1", "api_key": "none", "max_retries": 0, "timeout": PATIENCE}
+        options: dict[str, Any] = {
+            "base_url": f"{url}/v1",
+            "api_key": "none",
+            "max_retries": 0,
+            "timeout": LONGEST_TEST,
+        }
         self._client: Any = openai.OpenAI(**options) if wait else openai.AsyncOpenAI(**options)
         self._wait = wait
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -16,8 +17,8 @@ import soundfile
 
 from tests import recordings
 from tests.chat.llm import DONE, SmallLlm, finish, listening, written
+from tests.fakes import PATIENCE
 from tests.test_readme import ROOT, SENTENCE, blocks, curl, running
-from tests.worker.helpers import free_port
 
 GUIDE = (ROOT / "docs" / "voice-chat.md").read_text()
 STORY = "Once upon a time there was a server. It spoke, and everybody heard it."
@@ -38,7 +39,7 @@ def llm() -> Iterator[tuple[SmallLlm, str]]:
 
     thread = threading.Thread(target=asyncio.run, args=(listen(),))
     thread.start()
-    assert started.wait(20)
+    assert started.wait(PATIENCE)
     ((loop, url),) = found
     yield small, url
     loop.call_soon_threadsafe(ended.set)
@@ -48,10 +49,14 @@ def llm() -> Iterator[tuple[SmallLlm, str]]:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, llm: tuple[SmallLlm, str]) -> Iterator[tuple[str, Path]]:
     """`speaches serve`, and a folder with a recording to work in."""
-    folder, address = tmp_path_factory.mktemp("chat"), f"http://localhost:{(port := free_port())}"
+    folder = tmp_path_factory.mktemp("chat")
+    keeper = socket.socket()  # bound for as long as the server runs, so that nobody else is given the port
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    keeper.bind(("127.0.0.1", 0))
+    address = f"http://localhost:{(port := keeper.getsockname()[1])}"
     (folder / "speech.wav").write_bytes(recordings.wav(recordings.say(SENTENCE)))
     settings = {"UVICORN_PORT": str(port), "CHAT_COMPLETION_BASE_URL": llm[1], "CHAT_COMPLETION_MODEL": "llama3.2"}
-    with running(["-m", "speaches", "serve"], folder, f"{address}/health", **settings):
+    with keeper, running(["-m", "speaches", "serve"], folder, f"{address}/health", **settings):
         yield address, folder
 
 
@@ -59,7 +64,9 @@ def run(example: str, served: tuple[str, Path]) -> str:
     """What an example prints."""
     address, folder = served
     script = example.replace("http://localhost:8000", address)
-    ran = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(
+        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=2 * PATIENCE
+    )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 

@@ -164,7 +164,9 @@ async def test_a_sentence_does_not_wait_for_the_next_one_where_the_llm_stalls() 
         assert said([one async for one in answer])[-2:] == [f"<{SECOND}>", "<It>"]
 
 
-async def test_an_llm_that_is_always_slow_does_not_stall() -> None:
+async def test_an_llm_that_is_always_slow_does_not_stall(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_speaking, "UNUSUAL", 100)  # seconds that a busy machine may be late
+
     async def slow() -> AsyncGenerator[Delta]:
         for word in ("The address ", "is ", "example.", "com."):
             yield Delta(word)
@@ -225,9 +227,9 @@ async def test_a_reader_that_does_not_read_stops_the_llm(monkeypatch: pytest.Mon
     llm, engine = Writer(*written(f"{FIRST} " * 20)), FakeVoice()
     async with speaking(engine) as voice, aclosing(spoken_answer(llm.deltas(), voice)) as answer:
         await anext(answer)
-        await engine.gate.reached()
+        await until(lambda: llm.written >= 28)
         await settled()
-        assert 28 <= llm.written <= 33
+        assert llm.written <= 33
 
 
 async def test_an_answer_without_end_is_given_up() -> None:

@@ -14,12 +14,9 @@ import pytest
 import soundfile
 
 from speaches.app import create_app
-from speaches.audio.encode import encode
-from speaches.audio.resample import resample
-from speaches.engines import espeak
-from speaches.engines.base import Piece
 from speaches.settings import Settings
 from tests.chat.llm import DONE, SmallLlm, chunk, event, finish, listening
+from tests.recordings import say, wav
 
 MODELS = Path(__file__).parent.parent / "models"
 STT = "speaches-test/whisper-synth"
@@ -41,8 +38,7 @@ async def serving(llm: SmallLlm, **settings: Any) -> AsyncIterator[httpx.AsyncCl
 
 def recording(words: str) -> str:
     """Somebody says the words; base64 of a wav file."""
-    speech = espeak.load(None, Settings()).synthesize(Piece(words, "en-us", 160 / 175)).samples
-    return base64.b64encode(encode("wav", 16_000, resample(speech, espeak.SAMPLE_RATE, 16_000))).decode()
+    return base64.b64encode(wav(say(words))).decode()
 
 
 def asking(words: str = "Hello world.", **more: Any) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.worker.helpers import DEADLINE
+
 SCRIPT = (Path(__file__).parents[2] / "builder/entrypoint.sh").read_text()
 
 
@@ -44,7 +46,7 @@ class Container:
             env={"PATH": f"{commands}:{os.environ['PATH']}", "HOME": "/root", **env},
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=DEADLINE,
             check=True,
         )
         who, cache, home = done.stdout.strip().split("|")

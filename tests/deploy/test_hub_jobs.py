@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.worker.helpers import DEADLINE
+
 ROOT = Path(__file__).parents[2]
 TESTS: dict[str, Any] = json.loads((ROOT / ".runpod/tests.json").read_text())
 ENVIRONMENT = {variable["key"]: variable["value"] for variable in TESTS["config"]["env"]}
@@ -24,7 +26,7 @@ def run(job_input: dict[str, Any], folder: Path) -> Path:
         env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT), "HF_HUB_CACHE": str(folder / "hub")},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=3 * DEADLINE,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (result,) = (folder / "out").iterdir()

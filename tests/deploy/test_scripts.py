@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from tests.worker.helpers import DEADLINE
+
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path for path in (ROOT / "scripts").iterdir() if path.is_file())
 
@@ -52,7 +54,7 @@ class Checkout:
             cwd="/",
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=DEADLINE,
         )
         return done.returncode, done.stdout + done.stderr
 

@@ -12,6 +12,7 @@ import pytest
 
 from speaches.engines import espeak, kokoro, piper, pocketsphinx, silero, whisper
 from speaches.engines.registry import KINDS, EngineKind
+from tests.worker.helpers import DEADLINE
 
 HEAVY = (
     "av", "ctranslate2", "faster_whisper", "kokoro_onnx", "numpy", "onnxruntime", "phonemizer", "piper", "pocketsphinx", "soxr",
@@ -36,7 +37,7 @@ print(json.dumps([described, sorted(sys.modules)]))
 
 def test_models_are_recognised_and_described_without_their_libraries(folder: Path) -> None:
     command = [sys.executable, "-c", LISTING, str(folder)]
-    output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    output = subprocess.run(command, check=True, capture_output=True, text=True, timeout=DEADLINE).stdout
     described, modules = json.loads(output)
     assert described == [
         ["whisper", "whisper-synth", None],

@@ -12,9 +12,8 @@ import pytest
 from speaches.errors import Unavailable, UnknownModel
 from speaches.models.downloads import Downloads
 from speaches.models.hub import Hub, Progress
+from tests.fakes import PATIENCE
 from tests.hub import LoopbackHub
-
-SOON = 10.0  # seconds that anything here may take on a busy machine
 
 
 @dataclass
@@ -30,14 +29,14 @@ class FakeHub:
         self.asked.append(model_id)
         progress(50, 100)
         self.started.set()
-        assert self.go_on.wait(SOON)
+        assert self.go_on.wait(PATIENCE)
         progress(100, 100)
         if self.error:
             raise self.error
         return Path(model_id)
 
     async def has_started(self) -> None:
-        assert await asyncio.to_thread(self.started.wait, SOON)
+        assert await asyncio.to_thread(self.started.wait, PATIENCE)
 
 
 def run(conversation: Callable[[FakeHub, Downloads], Awaitable[None]]) -> FakeHub:
@@ -46,7 +45,7 @@ def run(conversation: Callable[[FakeHub, Downloads], Awaitable[None]]) -> FakeHu
     async def talk() -> None:
         downloads = Downloads(hub.download)
         try:
-            await asyncio.wait_for(conversation(hub, downloads), SOON)
+            await asyncio.wait_for(conversation(hub, downloads), PATIENCE)
         finally:
             hub.go_on.set()
             await downloads.close()
@@ -212,8 +211,8 @@ def test_closing_ends_a_download_of_the_real_client(hub: Hub, loopback: Loopback
     async def talk() -> None:
         downloads = Downloads(hub.download)
         waiting = asyncio.create_task(downloads.get("speaches-test/whisper-synth"))
-        assert await asyncio.to_thread(loopback.holding.wait, SOON)
-        closing = asyncio.create_task(downloads.close(SOON))
+        assert await asyncio.to_thread(loopback.holding.wait, PATIENCE)
+        closing = asyncio.create_task(downloads.close(PATIENCE))
         await asyncio.sleep(0)
         hold.set()
         await closing

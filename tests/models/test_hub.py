@@ -3,7 +3,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import socket
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +17,8 @@ from speaches.models.catalogue import Catalogue, Model
 from speaches.models.deletion import delete
 from speaches.models.hub import Hub, configure
 from speaches.settings import Settings
+from tests.conftest import NO_HUB
+from tests.fakes import PATIENCE
 from tests.hub import LoopbackHub, running_hub
 from tests.models.fakes import settle
 
@@ -156,7 +157,7 @@ def test_the_same_model_may_be_downloaded_twice_at_once(hub: Hub, loopback: Loop
         thread.start()
     hold.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(2 * PATIENCE)
     assert len(set(folders)) == 1 and len(folders) == 2
     assert on_disk(hub, WHISPER) is not None
 
@@ -264,9 +265,7 @@ def test_a_repository_for_no_engine_is_refused_before_anything_large_is_fetched(
 
 
 def test_without_a_network_the_model_is_not_found(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    error = refused(Hub(tmp_path, KINDS, endpoint=f"http://127.0.0.1:{port}"), WHISPER)
+    error = refused(Hub(tmp_path, KINDS, endpoint=NO_HUB), WHISPER)
     assert isinstance(error, UnknownModel)
     assert "is not on this machine, and the Hugging Face hub can't be reached" in str(error)
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from speaches.engines.registry import KINDS
 from speaches.models.catalogue import is_model_id
 from speaches.models.hub import Hub
 from speaches.models.registry import Entry, curated, search
+from tests.conftest import NO_HUB
 from tests.hub import LoopbackHub
 
 WHISPER = Entry("speaches-test/whisper-synth", Task.STT, ("en", "es", "de", "fr"), created=1_767_225_600)
@@ -78,9 +78,7 @@ def test_when_the_hub_fails_our_own_list_is_given(
 
 
 def test_without_a_network_our_own_list_is_given(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    found = search(Hub(tmp_path, KINDS, endpoint=f"http://127.0.0.1:{port}"))
+    found = search(Hub(tmp_path, KINDS, endpoint=NO_HUB))
     assert (found.source, found.entries) == ("curated", curated())
 
 

@@ -18,7 +18,7 @@ from speaches.models.pool import Loaded
 from speaches.transcription.activity import ActivityOptions
 from speaches.transcription.hearing import RUN_AHEAD
 from speaches.transcription.transcribe import Outcome, check
-from tests.fakes import FakeActivity, FakeRecogniser
+from tests.fakes import PATIENCE, FakeActivity, FakeRecogniser
 from tests.recordings import noise, recording, silence, tone, wav
 from tests.transcription.hearing import MODEL, Ears, ears, text_of
 
@@ -60,7 +60,7 @@ async def test_segments_come_in_order_whichever_worker_is_first() -> None:
         if level == "0.3":
             third.set()
         if level == "0.1":
-            assert third.wait(20)  # the first window is ready last
+            assert third.wait(PATIENCE)  # the first window is ready last
         return level
 
     parts = [tone(440, 25, level=0.1 * n) for n in range(1, 9)]

@@ -10,10 +10,10 @@ from typing import Any
 
 from aiohttp import web
 
-from .helpers import eventually, port_of
+from .helpers import DEADLINE, eventually, port_of
 
 LIMIT = 10_000_000  # bytes of a result; more is refused with 400, as the platform does
-POLL_SECONDS = 60.0  # how long a poll for jobs is held open; longer than a test waits for a worker to end
+POLL_SECONDS = 3 * DEADLINE  # how long a poll for jobs is held open; longer than a test waits for a worker to end
 
 
 class ControlPlane:
@@ -35,7 +35,7 @@ class ControlPlane:
 
     def __enter__(self) -> ControlPlane:
         self._thread.start()
-        assert self._started.wait(10)
+        assert self._started.wait(DEADLINE)
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -10,6 +10,7 @@ Imports nothing of ours but the lifeline, as a server must.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -28,7 +29,8 @@ PRELOAD_QUESTIONS = 3  # how often a preloading server says 503
 
 LEFT: web.AppKey[list[str]] = web.AppKey("left")
 BUSY: web.AppKey[dict[str, int]] = web.AppKey("busy")
-RUNNING: web.AppKey[list[int]] = web.AppKey("running")
+RUNNING: web.AppKey[list[int]] = web.AppKey("running")  # slow requests, and the most that there were at once
+DONE: web.AppKey[asyncio.Event] = web.AppKey("done")
 PRELOADING: web.AppKey[list[int]] = web.AppKey("preloading")
 
 
@@ -57,15 +59,17 @@ async def echo(request: web.Request) -> web.Response:
 
 
 async def slow(request: web.Request) -> web.Response:
-    """Works for long, and remembers who left before it was done."""
-    request.app[RUNNING][0] += 1
+    """Works until DONE, or for `seconds`, and remembers who left before it was done."""
+    running = request.app[RUNNING]
+    running[:] = running[0] + 1, max(running[0] + 1, running[1])
     try:
-        await asyncio.sleep(float(request.query.get("seconds", "60")))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(request.app[DONE].wait(), float(request.query.get("seconds", "600")))
     except asyncio.CancelledError:
         request.app[LEFT].append(request.query.get("name", ""))
         raise
     finally:
-        request.app[RUNNING][0] -= 1
+        running[0] -= 1
     return web.json_response({"done": request.query.get("name", "")})
 
 
@@ -133,7 +137,7 @@ async def events(request: web.Request) -> web.StreamResponse:
             os._exit(3)
         case "hang":
             try:
-                await asyncio.sleep(60)
+                await asyncio.Event().wait()
             except asyncio.CancelledError:
                 request.app[LEFT].append("events")
                 raise
@@ -164,7 +168,8 @@ async def state(request: web.Request) -> web.Response:
 
 def app(preload_questions: int = 0) -> web.Application:
     server = web.Application(client_max_size=1024**3)
-    server[LEFT], server[BUSY], server[RUNNING], server[PRELOADING] = [], {}, [0], [preload_questions]
+    server[LEFT], server[BUSY], server[RUNNING], server[PRELOADING] = [], {}, [0, 0], [preload_questions]
+    server[DONE] = asyncio.Event()
     routes: list[tuple[str, Callable[..., Any]]] = [
         ("/readyz", ready),
         ("/v1/audio/speech", speech),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
+import os
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -18,7 +21,8 @@ from speaches.worker.handler import Worker
 from . import fake_server
 
 T = TypeVar("T")
-DEADLINE = 20.0  # seconds until a test that waits gives up; on a good day it waits for milliseconds
+DEADLINE = 120.0  # seconds until a test that waits gives up; on a good day it waits for milliseconds, and a second for a process to start
+_PORTS = itertools.count(os.getpid() * 32)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -86,14 +90,16 @@ async def work_on(job_input: Any, *, job: dict[str, Any] | None = None, **change
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that stays free until the test takes it: another in each process, and none that a system gives to who asks for any."""
+    while True:
+        port = 10_000 + next(_PORTS) % 20_000
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("", port))
+            return port
 
 
 def open_files() -> set[str]:
-    """What this process holds open, sockets left aside."""
+    """What this process holds open, sockets left aside. What earlier tests have left may go at any time."""
     found = set()
     for entry in Path("/proc/self/fd").iterdir():
         try:

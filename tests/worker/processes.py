@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from . import fake_server
-from .helpers import eventually
+from .helpers import DEADLINE, eventually
 
 ROOT = Path(__file__).parents[2]
 # handler.py itself, but with another server: `main(command)` is the seam.
@@ -51,15 +51,19 @@ class Process:
 
     def ended(self) -> int:
         """Wait for the exit code."""
-        return self.popen.wait(20)
+        return self.popen.wait(DEADLINE)
 
 
 def gone(family: Sequence[psutil.Process]) -> None:
     """Wait until none of these processes lives."""
-    eventually(
-        lambda: not [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE],
-        f"{family} to end",
-    )
+    eventually(lambda: not any(map(_lives, family)), f"{family} to end")
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:  # it has gone between the two questions
+        return False
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from speaches.worker import fetch
 from speaches.worker.addresses import is_public
 from speaches.worker.fetch import Fetcher, resolve
 
-from .helpers import eventually_async, open_files, run
+from .helpers import DEADLINE, eventually_async, open_files, run
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 BODY = bytes(range(256)) * 20_000  # 5 MB: several writes
@@ -46,7 +46,7 @@ def fetcher(names: Names | None = None, **changes: Any) -> Fetcher:
     """A fetcher for which 127.0.0.2, where the tests' servers are, is a public address like others."""
     options: dict[str, Any] = {
         "max_bytes": LIMIT,
-        "timeout": 10.0,
+        "timeout": DEADLINE,
         "resolver": names or Names(files_example=["127.0.0.2"]),
     }
     options["allowed"] = lambda address: address == "127.0.0.2" or is_public(address)
@@ -90,18 +90,18 @@ async def fetched(
 
 
 def refusal(answer: Answer, url: str = "http://files.example:{port}/a.wav", **changes: Any) -> SpeachesError:
-    """The error of a fetch that must fail, fast and without leaving a file."""
+    """The error of a fetch that must fail without leaving a file."""
     before = open_files()
 
     async def attempt() -> SpeachesError:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE):
             with pytest.raises(SpeachesError) as caught:
                 await fetched(answer, url, **changes)
             return caught.value
 
     error = run(attempt())
     assert error.param == "file_url"
-    assert open_files() == before
+    assert open_files() <= before
     return error
 
 
@@ -233,11 +233,11 @@ def test_an_address_that_does_not_answer_is_followed_by_the_next() -> None:
 def test_private_addresses_are_fine_where_they_are_meant_to_be() -> None:
     async def attempt() -> int:
         async with answering(saying("200 OK\r\nContent-Length: 2", b"ok")) as port:
-            strict = Fetcher(max_bytes=LIMIT, timeout=5.0)
+            strict = Fetcher(max_bytes=LIMIT, timeout=DEADLINE)
             with pytest.raises(InvalidRequest, match="ALLOW_PRIVATE_URLS"):
                 async with strict.fetch(f"http://127.0.0.2:{port}/"):
                     pass
-            async with Fetcher(max_bytes=LIMIT, timeout=5.0, allow_private=True).fetch(
+            async with Fetcher(max_bytes=LIMIT, timeout=DEADLINE, allow_private=True).fetch(
                 f"http://127.0.0.2:{port}/"
             ) as result:
                 return result.size
@@ -362,7 +362,7 @@ def test_a_host_that_falls_silent_is_a_504(answer: Answer) -> None:
 
 def test_a_stall_is_noticed_before_the_whole_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "STALL_TIMEOUT", 0.1)
-    assert isinstance(refusal(_half_silent, timeout=60.0), TimedOut)
+    assert isinstance(refusal(_half_silent, timeout=10 * DEADLINE), TimedOut)
 
 
 @pytest.mark.parametrize(
@@ -395,4 +395,4 @@ def test_cancellation_leaves_nothing() -> None:
             pass
 
     run(cancel())
-    assert open_files() == before
+    assert open_files() <= before

@@ -17,7 +17,7 @@ from speaches.worker.handler import Worker, job_seconds
 from speaches.worker.results import size_of
 
 from . import fake_server
-from .fake_server import LEFT, RUNNING, WAV
+from .fake_server import DONE, LEFT, RUNNING, WAV
 from .helpers import eventually_async, free_port, open_files, run, serving, settings, work_on, worker_on_fake_server
 
 SPEECH = {"path": "/v1/audio/speech", "body": {"model": "m", "input": "Hello", "voice": "v"}}
@@ -109,7 +109,7 @@ def test_a_file_behind_a_url_arrives_too_and_is_gone_afterwards() -> None:
     before = open_files()
     seen, after = run(fetch())
     assert seen["form"] == [["file", "bytes", "audio/flac", 2_500_000, "00" * 20]]
-    assert after == before
+    assert after <= before
 
 
 def test_a_busy_server_is_asked_again_also_with_a_file() -> None:
@@ -181,7 +181,7 @@ BAD = [
 
 @pytest.mark.parametrize(("job_input", "status", "word"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
 def test_bad_input_is_an_error_and_the_next_job_works(job_input: Any, status: int, word: str) -> None:
-    files, threads = open_files(), threading.active_count()
+    files, threads = open_files(), set(threading.enumerate())
 
     async def two_jobs() -> tuple[Any, Any]:
         async with worker_on_fake_server(max_upload_bytes=20_000) as (worker, _):
@@ -195,7 +195,8 @@ def test_bad_input_is_an_error_and_the_next_job_works(job_input: Any, status: in
     assert bad["detail"]["message"] == bad["error"]
     assert json.loads(json.dumps(bad, allow_nan=False)) == bad
     assert good["status"] == "success"
-    assert (open_files(), threading.active_count()) == (files, threads)
+    assert open_files() <= files
+    assert set(threading.enumerate()) <= threads
 
 
 def test_a_server_that_is_not_there_is_a_502() -> None:
@@ -269,19 +270,11 @@ def test_a_cancelled_job_closes_its_request() -> None:
 def test_jobs_run_side_by_side_as_many_as_allowed() -> None:
     async def overlap() -> tuple[list[Any], int]:
         async with worker_on_fake_server(worker_concurrency=4) as (worker, server):
-            most = 0
-
-            async def watch() -> None:
-                nonlocal most
-                while True:
-                    most = max(most, _requests(server))
-                    await asyncio.sleep(0.002)
-
-            watching = asyncio.ensure_future(watch())
-            jobs = [{"id": f"j{n}", "input": {"path": f"/slow?seconds=0.1&name={n}"}} for n in range(8)]
-            outputs = await asyncio.gather(*map(worker.handle, jobs))
-            watching.cancel()
-            return outputs, most
+            jobs = [{"id": f"j{n}", "input": {"path": f"/slow?name={n}"}} for n in range(8)]
+            working = asyncio.gather(*map(worker.handle, jobs))
+            await eventually_async(lambda: _requests(server) == 4)
+            server[DONE].set()
+            return await working, server[RUNNING][1]
 
     outputs, most = run(overlap())
     assert [output["done"] for output in outputs] == [str(n) for n in range(8)]

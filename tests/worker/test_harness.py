@@ -15,7 +15,7 @@ from speaches.worker.harness import save
 from speaches.worker.sdk import LEVELS, Mode, mode_of, set_log_level
 
 from .fake_server import WAV
-from .helpers import eventually, free_port
+from .helpers import DEADLINE, eventually, free_port
 from .processes import gone, worker
 
 ROOT = Path(__file__).parents[2]
@@ -75,7 +75,7 @@ def test_the_simulator_returns_results_whole(tmp_path: Path) -> None:
                 json.dumps({"input": job_input}).encode(),
                 {"Content-Type": "application/json"},
             )
-            with urllib.request.urlopen(request, timeout=20) as response:
+            with urllib.request.urlopen(request, timeout=DEADLINE) as response:
                 return json.load(response)
 
         eventually(lambda: "Uvicorn running" in process.log() or _answers(port))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from .fake_server import WAV
 from .helpers import eventually, is_alive
 from .processes import Process, gone, worker
 
+POOL_SIZE = min(32, (os.cpu_count() or 1) + 4)  # of `concurrent.futures`
 SPEECH = {"path": "/v1/audio/speech", "body": {"model": "m", "input": "Hello", "voice": "v"}}
 
 
@@ -82,7 +84,7 @@ def test_jobs_of_every_kind_and_a_worker_that_ends_when_told(plane: ControlPlane
             )
         after = left_behind(process)
         assert after[1:] == before[1:] == (0, 0)
-        assert after[0] <= before[0] + 6  # the loop's own pool fills up to its size
+        assert after[0] <= before[0] + POOL_SIZE  # the loop's own pool fills up to its size
 
         # Payloads stay out of the log.
         assert "audio_content" not in process.log()
@@ -92,7 +94,7 @@ def test_jobs_of_every_kind_and_a_worker_that_ends_when_told(plane: ControlPlane
         family = process.family()
         assert len(family) == 3  # worker, server, heartbeat
         process.popen.send_signal(signal.SIGTERM)
-        assert process.ended() == 0  # the SDK alone would wait for its polls to end, a minute here
+        assert process.ended() == 0  # the SDK alone would wait for its polls to end, some minutes here
         gone(family)
 
 
@@ -146,12 +148,12 @@ def test_a_server_that_does_not_boot_is_reported_to_runpod(plane: ControlPlane, 
 
 
 def test_a_streaming_worker_posts_parts_and_the_whole(plane: ControlPlane, tmp_path: Path) -> None:
-    events = [{"type": "transcript.text.delta", "delta": "ü"}] * 50
+    events = [{"type": "transcript.text.delta", "delta": "ü" * 5_000}] * 50  # more than a part can hold
     with worker(tmp_path, plane.environment() | {"WORKER_STREAM": "true"}) as process:
-        whole = plane.run("stream", {"path": "/events", "body": {"stream": True, "events": events, "pause": 0.01}})
+        whole = plane.run("stream", {"path": "/events", "body": {"stream": True, "events": events}})
         parts = [part["output"] for part in plane.streamed["stream"]]
         assert [event for part in parts for event in part["events"]] == events
-        assert 1 < len(parts) < 25
+        assert 1 < len(parts) < len(events)
         assert whole == {"output": parts}
         assert plane.run("error", {"path": "/events", "body": {"stream": True, "events": events, "then": "die"}})[
             "error"

@@ -24,7 +24,7 @@ from speaches.worker.once import run_file
 from speaches.worker.server import Server
 from tests import recordings
 
-from .helpers import eventually, free_port, run, serving
+from .helpers import DEADLINE, eventually, free_port, run, serving
 from .processes import KEPT, ROOT
 
 KOKORO, WHISPER = "speaches-ai/Kokoro-82M-v1.0-ONNX", "Systran/faster-whisper-tiny.en"
@@ -183,7 +183,8 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
 def test_a_fresh_clone_speaks(tmp_path: Path) -> None:
     (tmp_path / "test_input.json").write_text((ROOT / "test_input.json").read_text())
     command = [sys.executable, str(ROOT / "handler.py")]
-    done = subprocess.run(command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=60)
+    environ = environment(tmp_path)
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=DEADLINE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert 2 < seconds((tmp_path / "out" / "local_test.wav").read_bytes()) < 6
     assert "The result is in out/local_test.wav" in done.stdout.splitlines()[-3:][0]
@@ -210,11 +211,10 @@ def test_http_mode_is_one_process_that_answers_pings(tmp_path: Path) -> None:
             [sys.executable, str(ROOT / "handler.py")], cwd=tmp_path, env=mode, stdout=log, stderr=log
         )
     try:
-        eventually(lambda: _status(health) == 200)
-        assert _status(port) == 200
+        eventually(lambda: _status(health) == _status(port) == 200)
         assert psutil.Process(process.pid).children(recursive=True) == []
         process.terminate()
-        assert process.wait(20) in (0, -15)
+        assert process.wait(DEADLINE) in (0, -15)
     finally:
         process.kill()
         process.wait()

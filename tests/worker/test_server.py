@@ -21,7 +21,14 @@ from speaches.worker import server as server_module
 from speaches.worker.server import Server, ServerFailed, listen, serve_command
 
 from .fake_server import command
-from .helpers import eventually, free_port, is_alive, settings
+from .helpers import DEADLINE, eventually, free_port, is_alive, settings
+
+
+@pytest.fixture(autouse=True)
+def _time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Busy machines take long to start the next server, and to read what the last one said."""
+    monkeypatch.setattr(server_module, "RECENT_SECONDS", DEADLINE)
+    monkeypatch.setattr(server_module, "TAIL_SECONDS", DEADLINE)
 
 
 @contextmanager
@@ -30,14 +37,14 @@ def started(behaviour: str = "ok", **changes: Any) -> Iterator[Server]:
     given_up = threading.Event()
     child = Server(settings(**changes), command=command(behaviour), give_up=given_up.set)
     child.given_up = given_up  # type: ignore[attr-defined]
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     try:
         child.start()
         yield child
     finally:
         child.stop()
     assert child.pid is None
-    assert threading.active_count() == threads
+    assert set(threading.enumerate()) <= threads
 
 
 def _said(caplog: pytest.LogCaptureFixture, words: str, times: int) -> bool:
@@ -45,7 +52,7 @@ def _said(caplog: pytest.LogCaptureFixture, words: str, times: int) -> bool:
 
 
 def ask(child: Server, path: str) -> bytes:
-    with urllib.request.urlopen(child.base_url + path, timeout=20) as response:
+    with urllib.request.urlopen(child.base_url + path, timeout=DEADLINE) as response:
         content: bytes = response.read()
         return content
 
@@ -128,7 +135,7 @@ def test_a_server_that_dies_again_and_again_is_given_up(
         child.wait_until_ready()
         assert child.pid is not None
         os.kill(child.pid, signal.SIGKILL)
-        assert child.given_up.wait(20)  # type: ignore[attr-defined]
+        assert child.given_up.wait(DEADLINE)  # type: ignore[attr-defined]
         assert "died 3 times" in caplog.text
         assert caplog.text.count("this model does not exist") == 2
 
@@ -148,7 +155,7 @@ def test_a_long_healthy_time_forgives_earlier_deaths(
 
 
 def test_stopping_in_the_middle_of_a_restart_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_module, "FIRST_BACKOFF", 60.0)
+    monkeypatch.setattr(server_module, "FIRST_BACKOFF", 10 * DEADLINE)
     with started() as child:
         child.wait_until_ready()
         assert child.pid is not None
@@ -156,8 +163,8 @@ def test_stopping_in_the_middle_of_a_restart_leaves_nothing(monkeypatch: pytest.
         eventually(lambda: child._deaths == 1)
         stopping = threading.Thread(target=child.stop)
         stopping.start()
-        stopping.join(20)
-        assert not stopping.is_alive()  # it did not wait for the minute of back-off
+        stopping.join(DEADLINE)
+        assert not stopping.is_alive()  # it did not wait for the back-off to end
     assert not child.given_up.is_set()  # type: ignore[attr-defined]
 
 
@@ -181,7 +188,7 @@ def test_the_child_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
 
 def test_a_child_whose_parent_is_gone_already_does_not_start() -> None:
     source = "from speaches.worker.lifeline import die_with; die_with(1); print('here')"
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, timeout=DEADLINE)
     assert (done.returncode, done.stdout) == (1, "")
 
 

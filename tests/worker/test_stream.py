@@ -15,7 +15,7 @@ from speaches.worker.results import size_of
 from speaches.worker.stream import FLUSH_SECONDS, MAX_PIECE, EventParser, Gatherer, error_in, pieces
 
 from .fake_server import LEFT, WAV
-from .helpers import eventually_async, run, worker_on_fake_server
+from .helpers import DEADLINE, eventually_async, run, worker_on_fake_server
 
 DELTAS = [{"type": "transcript.text.delta", "delta": text} for text in ("Grüße ", "aus ", "😀")]
 
@@ -127,7 +127,8 @@ async def parts_of(job_input: dict[str, Any], **changes: Any) -> list[Any]:
         return [part async for part in worker.stream({"id": "j", "input": job_input})]
 
 
-def test_a_stream_comes_in_few_pieces() -> None:
+def test_a_stream_comes_in_few_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "FLUSH_SECONDS", DEADLINE)
     parts = run(parts_of({"path": "/events", "body": {"stream": True, "events": DELTAS * 100}}))
     assert [event for part in parts for event in part["events"]] == DELTAS * 100
     assert [part["seq"] for part in parts] == list(range(len(parts)))
@@ -175,7 +176,8 @@ def test_an_error_is_the_last_part_and_a_sentence(job_input: dict[str, Any], sta
     assert (part["status_code"], word in part["error"]) == (status, True)
 
 
-def test_an_error_in_mid_stream_comes_after_what_was_said() -> None:
+def test_an_error_in_mid_stream_comes_after_what_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "FLUSH_SECONDS", DEADLINE)
     events = [*DELTAS, {"error": {"message": "Lost.", "code": "x"}}, *DELTAS]
     first, last = run(parts_of({"path": "/events", "body": {"events": events}}))
     assert first == {"seq": 0, "events": DELTAS}
