@@ -8,7 +8,7 @@ import contextlib
 import functools
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -112,13 +112,13 @@ class Client:
         """The first event of these types that came since then. Waits for it.
 
         Raises:
-            RuntimeError: If it does not come, or there was an error.
+            RuntimeError: If it does not come, or anything has failed.
         """
         ends = time.perf_counter() + PATIENCE
         while time.perf_counter() < ends:
             for one in self.heard:
-                if one.type == "error":
-                    raise RuntimeError(f"the server says: {one.event['error']}")
+                if (error := failure(one.event)) is not None:
+                    raise RuntimeError(f"the server says: {error}")
                 if one.at >= since and one.type in types and where(one):
                     return one
             self._news.clear()
@@ -156,6 +156,15 @@ class Client:
                 event["delta"] = len(event["delta"])
             self.heard.append(Heard(time.perf_counter(), event))
             self._news.set()
+
+
+def failure(event: Mapping[str, Any]) -> Any:
+    """What the server says has gone wrong, in an event of its own or with a turn or an answer; None where nothing has."""
+    if event["type"] in ("error", "conversation.item.input_audio_transcription.failed"):
+        return event["error"]
+    if event["type"] == "response.done" and event["response"]["status"] == "failed":
+        return event["response"]["status_details"].get("error", "the response has failed")
+    return None
 
 
 def append(samples: Samples) -> str:

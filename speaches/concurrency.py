@@ -73,6 +73,22 @@ async def wait_even_if_cancelled(call: asyncio.Future[T]) -> T:
     return call.result()
 
 
+def tripped_over(error: BaseException) -> Exception:
+    """What is told to those who wait for the task that runs, of an error in it. A cancellation of the task itself goes on.
+
+    One that nobody asked for has leaked out of what the task waits for, such as a future that others have cancelled. It would end the task
+    without a word.
+    """
+    if isinstance(error, Exception):
+        return error
+    task = asyncio.current_task()
+    if not isinstance(error, asyncio.CancelledError) or task is None or task.cancelling():
+        raise error
+    told = RuntimeError(f"What {task.get_name()} waited for was cancelled, and not by its reader.")
+    told.__cause__ = error
+    return told
+
+
 async def race(work: Awaitable[T], other: Awaitable[object]) -> T | None:
     """The result of `work`, or None when `other` is done first; then `work` is cancelled, and has ended when this returns."""
     task, rival = asyncio.ensure_future(work), asyncio.ensure_future(other)

@@ -9,7 +9,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
-from speaches.concurrency import NICENESS, Threads, race, together, wait_even_if_cancelled
+from speaches.concurrency import NICENESS, Threads, race, together, tripped_over, wait_even_if_cancelled
 from tests.fakes import Gate
 
 
@@ -262,6 +262,29 @@ async def test_a_cancellation_while_the_loser_cleans_up_is_not_lost() -> None:
     may_end.set()
     await asyncio.wait([whole])
     assert whole.cancelled()
+
+
+# --- tripped_over ---
+
+
+async def test_a_cancellation_of_the_task_goes_on_and_one_that_leaks_is_told() -> None:
+    told: list[Exception] = []
+
+    async def work(waited_for: asyncio.Future[None]) -> None:
+        try:
+            await waited_for
+        except (Exception, asyncio.CancelledError) as error:
+            told.append(tripped_over(error))
+
+    futures = [asyncio.get_running_loop().create_future() for _ in range(3)]
+    failing, leaking, cancelled = (asyncio.create_task(work(future), name="reading") for future in futures)
+    await settled()
+    futures[0].set_exception(ValueError("broken"))
+    futures[1].cancel()
+    cancelled.cancel()
+    await asyncio.wait([failing, leaking, cancelled])
+    assert cancelled.cancelled() and not leaking.cancelled()
+    assert [str(error) for error in told] == ["broken", "What reading waited for was cancelled, and not by its reader."]
 
 
 # --- together ---

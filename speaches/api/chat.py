@@ -169,10 +169,12 @@ class _Turn:
         from speaches.chat.speaking import too_long
         from speaches.speech.speak import encoded_whole, parts_of, speak
 
-        server = self._server
-        text, thoughts = without_thoughts(text_in(message.get("content")))
+        server, written = self._server, text_in(message.get("content"))
+        text, thoughts = without_thoughts(written)
+        if text != written:
+            message["content"] = text
         if thoughts:
-            message |= {"content": text, "reasoning_content": thoughts}
+            message["reasoning_content"] = text_in(message.get("reasoning_content")) + thoughts
         if not text.strip():
             return
         if len(text) > server.settings.max_text_chars:

@@ -15,6 +15,7 @@ from speaches.errors import BadGateway, SpeachesError, Unauthorized
 
 FINISH_REASONS = ("stop", "length", "tool_calls", "content_filter", "function_call")
 LONGEST_QUOTE = 500  # characters of an answer that is no JSON which a message repeats
+SHORTEST_KEY = 6  # characters; "x" or "none" stands for no key, and other words have it in them
 LONGEST_WAIT = 86_400.0  # seconds after which it may be worth trying again
 KNOWN = ("role", "content", "reasoning_content", "reasoning", "refusal", "tool_calls", "audio")
 """What is read of a message; its audio is ours to make."""
@@ -39,6 +40,8 @@ class LlmError(SpeachesError):
 
     def hide(self, secret: str) -> None:
         """Leave a key out of the message: some repeat the one that they refuse, and who asks us is not to know it."""
+        if len(secret) < SHORTEST_KEY:
+            return
         self.message = self.message.replace(secret, "***")
         self.args = (self.message,)
 

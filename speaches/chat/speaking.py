@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from typing import TYPE_CHECKING, TypeAlias
 
 from speaches.chat.answers import Delta
-from speaches.concurrency import wait_even_if_cancelled
+from speaches.concurrency import tripped_over, wait_even_if_cancelled
 from speaches.errors import BadGateway, SpeachesError
 from speaches.text.markup import Part
 from speaches.text.sentences import BLOCK, Splitter
@@ -78,8 +78,8 @@ async def _to_its_end(work: Callable[[], Awaitable[None]], made: Made) -> None:
     """Do the work, and put None, or what it trips over, behind all that it has made."""
     try:
         await work()
-    except Exception as error:  # for the reader to see
-        await made.put(error)
+    except (Exception, asyncio.CancelledError) as error:  # for the reader to see
+        await made.put(tripped_over(error))
     else:
         await made.put(None)
 

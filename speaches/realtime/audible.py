@@ -49,10 +49,13 @@ class Audible:
         before, now = self._last, self._responses.active
         if now is before:
             if was_noise and now is None and self._has_answered:
-                self._input.await_speech(self._input.now_ms)  # what sounded like an answer was none
+                self._await_speech()  # what sounded like an answer was none
             return
         self._last, self._has_answered = now, True
         if now is not None:
             self._input.stop_awaiting()
         elif before is not None and not self._responses.is_played(before):
-            self._input.await_speech(max(self._input.now_ms, self._until))
+            self._await_speech()
+
+    def _await_speech(self) -> None:
+        self._input.await_speech(max(self._input.now_ms, self._until))

@@ -112,6 +112,11 @@ class Conversation:
         _cut(content, audio_end_ms)
         self.tell_truncated(item, content_index, audio_end_ms)
 
+    @property
+    def last_spoken(self) -> Item | None:
+        """The item whose speech the client was sent last."""
+        return next((item for item in reversed(self._items) if any(part.spoken for part in item.content)), None)
+
     # --- Telling the client ---
 
     def tell(self, verb: Literal["added", "done"], item: Item) -> None:

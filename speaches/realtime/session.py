@@ -295,7 +295,8 @@ class Session:
         self._conversation.truncate(item, given.content_index, given.audio_end_ms)
         # OpenAI has mostly sent it all by then; we send it as it is played. Some clients cancel as well, some don't.
         self._cut_short = self._responses.cut(item.id) or self._cut_short
-        self._audible.stopped()
+        if item is self._conversation.last_spoken:
+            self._audible.stopped()
 
     def _commit(self, event: Mapping[str, Any], audio: Mapping[str, Samples]) -> None:
         committed = self._input.commit("commit")

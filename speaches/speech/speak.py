@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from speaches.audio.encode import streaming_encoder, whole_encoder
 from speaches.audio.formats import SPEECH_RATE
+from speaches.concurrency import tripped_over
 from speaches.engines.base import Piece, SpokenWord, TextToSpeech, Utterance, Voice
 from speaches.text.markup import MOST_PAUSED, Part, Pause
 from speaches.text.sentences import LONGEST, pieces, steps
@@ -140,8 +141,8 @@ class _Ahead:
                 self._made.put_nowait(part if isinstance(part, Pause) else (part, self._submitted(part)))
                 part = await anext(rest, None)
             self._made.put_nowait(None)
-        except Exception as error:  # whatever the source of the text trips over is for the reader to see
-            self._made.put_nowait(error)
+        except (Exception, asyncio.CancelledError) as error:  # whatever the text trips over is for the reader to see
+            self._made.put_nowait(tripped_over(error))
 
     def _submitted(self, text: str) -> asyncio.Future[Utterance]:
         return self._request.submit(replace(self._piece, text=text))

@@ -43,7 +43,7 @@ _MATH = (
     rf"\\\([^\n]{{1,{LONGEST_SPAN}}}?\\\)|\\\[[^\n]{{1,{LONGEST_SPAN}}}?\\\]"
     rf"|(?<![\w$\\])(?P<dollars>\${{1,2}})(?=[^\s${{])[^$\n]{{1,{LONGEST_SPAN}}}+(?<=\S)(?P=dollars)(?![\w$])"
 )
-_IS_MATH = re.compile(r"[\\^_={}]|^[A-Za-z]$")
+_IS_MATH = re.compile(r"[\\^_={}<>]|^[A-Za-z](?:\(|$)")  # not of "$5 and 6$"
 _EMAIL = r"(?<![\w.+-])[\w.+-]{1,64}+@[^\W_][\w-]{0,63}+(?:\.[^\W_][\w-]{0,63}+){1,8}+"
 
 
@@ -82,6 +82,9 @@ _HEADING_END = re.compile(r"[ ]\#++$")
 _ITEM = re.compile(r"[-*+•‣◦▪●○][ ]++(?:\[[ xX]\][ ]++)?")
 _NUMBERED = re.compile(r"\d{1,3}[.)][ ]")
 _CELLS_ONLY = re.compile(r"[-: ]*+$")
+# Digits of code, formulas and addresses, for as long as amounts are looked for: characters that nobody writes.
+_HIDDEN = {ord("0") + digit: 0x10FFF0 + digit for digit in range(10)}
+_SHOWN = {hidden: digit for digit, hidden in _HIDDEN.items()}
 _OPEN_ENDED = re.compile(rf"[^\W\d]$|[{UNSPACED}]$|[)\"'”’»]$")
 
 
@@ -115,7 +118,7 @@ class Reader:
                 stretch = self._without_block_marks(stretch)
         if self.fenced:
             return stretch
-        text = with_amounts(_inline(_unemphasised(stretch), self._language), self._language)
+        text = with_amounts(_inline(_unemphasised(stretch), self._language), self._language).translate(_SHOWN)
         if text != stretch:
             lines = (" ".join(filter(None, line.split(" "))) for line in text.split("\n"))
             text = "\n".join(filter(None, lines))
@@ -166,9 +169,11 @@ def _cut_out(text: str, marks: list[tuple[int, int]]) -> str:
 
 
 def _inline(text: str, language: str | None) -> str:
+    """Text without notation but that of phonemes and pauses. The digits in what can't be an amount are _HIDDEN."""
+
     def read(found: re.Match[str]) -> str:
         if found["code"] is not None:
-            return found["code"]
+            return found["code"].translate(_HIDDEN)
         if found["label"] is not None:
             return _inline(found["label"], language)
         if found["tag"]:
@@ -177,9 +182,9 @@ def _inline(text: str, language: str | None) -> str:
             return _without_dollars(found["math"])
         if found["url"]:
             url, rest = url_and_rest(found["url"])
-            return spoken_url(url, language) + rest
+            return spoken_url(url, language).translate(_HIDDEN) + rest
         if found["email"]:
-            return spoken_email(found["email"], language)
+            return spoken_email(found["email"], language).translate(_HIDDEN)
         if found["emoji"]:
             return _in_place_of_emoji(found)
         if found["entity"]:
@@ -194,7 +199,8 @@ def _inline(text: str, language: str | None) -> str:
 def _without_dollars(formula: str) -> str:
     """A formula without what is around it: that would be spoken. What is in it may be too much for any engine."""
     inner = formula.strip("$") if formula.startswith("$") else formula[2:-2]
-    return inner.strip() if not formula.startswith("$") or _IS_MATH.search(inner) else formula
+    is_formula = not formula.startswith("$") or _IS_MATH.search(inner)
+    return inner.strip().translate(_HIDDEN) if is_formula else formula
 
 
 def _character(entity: str) -> str:

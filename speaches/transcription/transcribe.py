@@ -7,7 +7,7 @@ holds a place in the queue and not the engine.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -17,7 +17,7 @@ from speaches.transcription.activity import ActivityOptions
 from speaches.transcription.hearing import Hearing
 
 if TYPE_CHECKING:
-    from speaches.audio.decode import AudioLimits
+    from speaches.audio.decode import AudioFile, AudioLimits
     from speaches.concurrency import Threads
     from speaches.models.pool import Loaded
     from speaches.transcription.windowing import HeardWindow, Recording
@@ -86,14 +86,12 @@ async def transcribe(
 
     Leaving early cancels the windows that no worker has taken, and closes the file.
     """
-    from speaches.audio.decode import AudioFile
     from speaches.transcription.windowing import Recording, all_windows, speech_windows
 
     assert recogniser.scheduler is not None
     recording = Recording()
     outcome.language = options.decode.language or "en"
-    async with recogniser.scheduler.admit() as request:
-        audio = await threads.run(AudioFile, source.file, limits, source.content_type)
+    async with recogniser.scheduler.admit() as request, _opened(source, limits, threads) as audio:
         frames = activity.engine.stream()
         windows = (
             speech_windows(audio, frames, options.activity, recording, one_language=options.decode.language is not None)
@@ -102,13 +100,26 @@ async def transcribe(
         )
         prepared = threads.iterate(_prepared(windows, recogniser.engine, options.decode))
         hearing = Hearing(request, options.decode, recogniser.engine, context=options.condition_on_previous_text)
-        try:
-            async with contextlib.aclosing(hearing.segments(prepared)) as segments:
-                async for segment in segments:
-                    yield segment
-        finally:
-            await threads.run(audio.close)
-        _complete(outcome, recording, hearing)
+        async with contextlib.aclosing(hearing.segments(prepared)) as segments:
+            async for segment in segments:
+                yield segment
+    _complete(outcome, recording, hearing)
+
+
+@contextlib.asynccontextmanager
+async def _opened(source: Source, limits: AudioLimits, threads: Threads) -> AsyncIterator[AudioFile]:
+    """Open a recording, and close it: also where the reader leaves before it is open, and so never has it."""
+    from speaches.audio.decode import AudioFile
+
+    files = contextlib.ExitStack()
+
+    def open_it() -> AudioFile:
+        return files.enter_context(AudioFile(source.file, limits, source.content_type))
+
+    try:
+        yield await threads.run(open_it)
+    finally:
+        await threads.run(files.close)
 
 
 def _prepared(

@@ -63,12 +63,15 @@ async def test_thoughts_are_neither_spoken_nor_remembered(make_app: MakeApp, eng
         message: Any = (await chat.sdk.chat.completions.create(**asking())).choices[0].message
         chat.llm.says = "<think>\nWell, what"
         endless: Any = (await chat.sdk.chat.completions.create(**asking())).choices[0].message
+        chat.llm.says = "<think></think>"
+        empty: Any = (await chat.sdk.chat.completions.create(**asking())).choices[0].message
         assert list(chat.server.state.spoken.values()) == [f"{FIRST} ", FIRST]
     assert "".join(audio_of(deltas, "transcript")).strip() == FIRST
     assert "".join(delta.get("reasoning_content", "") for delta in deltas).strip() == "Well, what could it be?"
     assert len(heard(deltas)) == 5 * WORD
     assert (message.audio.transcript, message.reasoning_content) == (FIRST, "\nWell, what could it be?\n")
     assert (endless.audio, endless.content, endless.reasoning_content) == (None, "", "\nWell, what")
+    assert (empty.audio, empty.content, hasattr(empty, "reasoning_content")) == (None, "", False)
     assert [piece.text.strip() for piece in engines.voice.pieces] == [FIRST, FIRST]
 
 

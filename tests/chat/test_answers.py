@@ -245,6 +245,7 @@ def test_whatever_comes_is_a_delta_or_an_error_of_the_llm(chunks: list[Any]) -> 
 def test_a_refused_key_is_not_the_users() -> None:
     error = refused(401, b'{"error": {"message": "No such key: sk-llm.", "code": "invalid_api_key"}}', None)
     error.hide("sk-llm")
+    error.hide("s")  # what people set where none is asked for
     assert error.code == "llm_unauthorized"
     assert (
         str(error) == error.message == "The LLM refused this server's key (CHAT_COMPLETION_API_KEY): No such key: ***."

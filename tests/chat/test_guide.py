@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from tests import recordings
 from tests.chat.llm import DONE, SmallLlm, finish, listening, written
 from tests.fakes import PATIENCE
 from tests.test_readme import ROOT, SENTENCE, blocks, curl, running
+from tests.worker.helpers import free_port
 
 GUIDE = (ROOT / "docs" / "voice-chat.md").read_text()
 STORY = "Once upon a time there was a server. It spoke, and everybody heard it."
@@ -49,14 +49,10 @@ def llm() -> Iterator[tuple[SmallLlm, str]]:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, llm: tuple[SmallLlm, str]) -> Iterator[tuple[str, Path]]:
     """`speaches serve`, and a folder with a recording to work in."""
-    folder = tmp_path_factory.mktemp("chat")
-    keeper = socket.socket()  # bound for as long as the server runs, so that nobody else is given the port
-    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    keeper.bind(("127.0.0.1", 0))
-    address = f"http://localhost:{(port := keeper.getsockname()[1])}"
+    folder, address = tmp_path_factory.mktemp("chat"), f"http://localhost:{(port := free_port())}"
     (folder / "speech.wav").write_bytes(recordings.wav(recordings.say(SENTENCE)))
     settings = {"UVICORN_PORT": str(port), "CHAT_COMPLETION_BASE_URL": llm[1], "CHAT_COMPLETION_MODEL": "llama3.2"}
-    with keeper, running(["-m", "speaches", "serve"], folder, f"{address}/health", **settings):
+    with running(["-m", "speaches", "serve"], folder, f"{address}/health", **settings):
         yield address, folder
 
 

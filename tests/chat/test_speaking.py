@@ -47,7 +47,7 @@ async def speaking(engine: FakeVoice) -> AsyncIterator[Callable[[Any], AsyncGene
 class Writer:
     """An LLM that writes what it is given, and waits at gates."""
 
-    def __init__(self, *steps: str | Delta | asyncio.Event | Exception) -> None:
+    def __init__(self, *steps: str | Delta | asyncio.Event | BaseException) -> None:
         self._steps = steps
         self.written = 0
         """Steps that were done."""
@@ -58,7 +58,7 @@ class Writer:
             for step in self._steps:
                 if isinstance(step, asyncio.Event):
                     await step.wait()
-                elif isinstance(step, Exception):
+                elif isinstance(step, BaseException):
                     raise step
                 else:
                     yield step if isinstance(step, Delta) else Delta(step)
@@ -141,6 +141,15 @@ async def test_what_the_llm_trips_over_comes_after_what_it_has_written() -> None
     async with speaking(engine) as voice, aclosing(spoken_answer(llm.deltas(), voice)) as answer:
         assert (await anext(answer)).text == "Hello"
         with pytest.raises(BadGateway, match="broken off"):
+            await anext(answer)
+    assert llm.closed
+
+
+async def test_an_llm_whose_answer_is_cancelled_by_nobody_here_fails() -> None:
+    llm, engine = Writer("Hello", asyncio.CancelledError()), FakeVoice()
+    async with speaking(engine) as voice, aclosing(spoken_answer(llm.deltas(), voice)) as answer:
+        assert (await anext(answer)).text == "Hello"
+        with pytest.raises(RuntimeError, match="cancelled"):
             await anext(answer)
     assert llm.closed
 

@@ -232,6 +232,22 @@ def test_in_half_duplex_a_client_that_cancels_may_speak_soon() -> None:
     assert talk.sent() == ["input_audio_buffer.speech_started"]
 
 
+def test_in_half_duplex_a_client_that_truncates_an_old_answer_still_plays_the_last_one() -> None:
+    talk = Talk()
+    talk.update(audio={"input": {"half_duplex": True}})
+    talk.says("What time is it?")
+    talk.answers("It is noon now.", 1000)
+    item_id = talk.one("response.done")["response"]["output"][0]["id"]
+    talk.is_quiet(4000)
+    talk.says("And in Rome?")
+    talk.answers("It is noon as well.", 5000)
+    talk.send("conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=500)
+    talk.is_quiet(400)
+    talk.sent()
+    talk.speaks(320)
+    assert talk.sent() == []
+
+
 def test_in_half_duplex_a_client_that_truncates_may_speak_soon() -> None:
     talk = Talk()
     talk.update(audio={"input": {"half_duplex": True}})

@@ -30,7 +30,7 @@ from speaches.speech.speak import (
     parts_of,
     speak,
 )
-from speaches.text.markup import MOST_PAUSED
+from speaches.text.markup import MOST_PAUSED, Part
 from speaches.text.sentences import BLOCK, pieces, steps
 from tests.audio.files import decode
 from tests.fakes import FakeVoice
@@ -53,7 +53,7 @@ class Mouth:
         self.engine = engine
         self.threads = threads
         self.scheduler: Scheduler[Piece, Utterance] = Scheduler(self._speak, workers=engine.workers)
-        self._model = Loaded(MODEL, engine, self.scheduler)
+        self.model = Loaded(MODEL, engine, self.scheduler)
 
     def _speak(self, pieces: Sequence[Piece]) -> list[Utterance]:
         return [self.engine.synthesize(piece) for piece in pieces]
@@ -63,7 +63,7 @@ class Mouth:
         return SpeakOptions(**{"voice": voice, **changes})
 
     def blocks(self, text: str, **changes: Any) -> AsyncGenerator[Spoken]:
-        return speak(pieces(text), self.options(**changes), self._model, self.threads)
+        return speak(pieces(text), self.options(**changes), self.model, self.threads)
 
     async def samples(self, text: str, **changes: Any) -> Samples:
         return np.concatenate([spoken.samples async for spoken in self.blocks(text, **changes)])
@@ -224,6 +224,19 @@ async def test_a_voice_that_fails_fails_the_request_and_the_next_one_works() -> 
         assert len(await speaker.samples("One."))
 
 
+async def test_a_text_that_is_cancelled_by_nobody_here_fails_the_request() -> None:
+    async def leaking() -> AsyncIterator[Part]:
+        yield "One."
+        raise asyncio.CancelledError  # of a future that somebody else has cancelled
+
+    async with mouth(FakeVoice()) as speaker:
+        spoken = speak(leaking(), speaker.options(), speaker.model, speaker.threads)
+        assert (await anext(spoken)).text == "One."
+        with pytest.raises(RuntimeError, match="cancelled"):
+            await anext(spoken)
+        assert len(await speaker.samples("One."))
+
+
 # --- Bytes ---
 
 
@@ -309,7 +322,7 @@ async def test_a_whole_answer_is_encoded_as_it_is_spoken() -> None:
 
 async def words_of(speaker: Mouth, text: str, **changes: Any) -> list[tuple[str, float, float]]:
     """Each word, and when it begins and ends."""
-    blocks = speak(pieces(text), speaker.options(timed=True, **changes), speaker._model, speaker.threads)
+    blocks = speak(pieces(text), speaker.options(timed=True, **changes), speaker.model, speaker.threads)
     return [(word.word, word.start, word.end) async for spoken in blocks for word in spoken.words]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from speaches.text.amounts import with_amounts
@@ -35,8 +37,45 @@ def test_what_may_be_something_else_than_money_stays(text: str) -> None:
     assert with_amounts(text, "en") == text
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("$1-2 billion", "1 to 2 billion dollars"),
+        ("$100K-$200K a year", "100 thousand to 200 thousand dollars a year"),
+        ("$50-1,000", "50 to 1,000 dollars"),
+        ("$5.50-$6.75", "5 dollars and 50 cents to 6 dollars and 75 cents"),
+        ("a $5-10 range", "a 5 to 10 dollar range"),
+        ("$200-2-night stay", "200 dollars-2-night stay"),
+    ],
+)
+def test_the_unit_of_a_range_of_money_comes_last(text: str, expected: str) -> None:
+    assert with_amounts(text, "en") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a $20 bill", "a 20 dollar bill"),
+        ("An $8-million deal", "An 8 million dollar deal"),
+        ("a £5.50 ticket", "a 5 pound and 50 pence ticket"),
+        ("the $20 that I lent Joan $20", "the 20 dollars that I lent Joan 20 dollars"),
+        ("£5m", "5 million pounds"),
+        (r"It costs \$5 or \$6.", "It costs 5 dollars or 6 dollars."),
+    ],
+)
+def test_money_as_newspapers_and_markdown_write_it(text: str, expected: str) -> None:
+    assert with_amounts(text, "en") == expected
+
+
+def test_numbers_in_code_formulas_and_addresses_are_no_amounts() -> None:
+    text = "Run `awk '{print $1}' 2026-11-20`, $x = 3-4$, or https://example.com/10-15 for 10-15 $."
+    assert (
+        spoken(text, "en") == "Run awk '{print $1}' 2026-11-20, x = 3-4, or example dot com slash 10-15 for 10 to 15 $."
+    )
+
+
 def test_a_range_of_money() -> None:
-    assert with_amounts("It was €20–€30, or $5–10.", "en") == "It was 20 euros to 30 euros, or 5 dollars to 10."
+    assert with_amounts("It was €20–€30, or $5–10.", "en") == "It was 20 to 30 euros, or 5 to 10 dollars."
 
 
 @pytest.mark.parametrize(
@@ -54,14 +93,12 @@ def test_a_dash_between_two_numbers(language: str, expected: str | None) -> None
 
 def test_a_hyphen_between_two_numbers() -> None:
     text = "Wait 25-30 minutes, 90-100, 9:00-17:30, $5-$10, 2020-2024."
-    assert (
-        with_amounts(text, "en")
-        == "Wait 25 to 30 minutes, 90 to 100, 9:00 to 17:30, 5 dollars to 10 dollars, 2020 to 2024."
-    )
+    assert with_amounts(text, "en") == "Wait 25 to 30 minutes, 90 to 100, 9:00 to 17:30, 5 to 10 dollars, 2020 to 2024."
 
 
 HYPHENS = [
     "3-1",
+    "0-3",
     "5-5",
     "555-1234",
     "1-2-3",
@@ -75,6 +112,13 @@ HYPHENS = [
     "A4-5",
     "x-1-2",
     "9999-10000",
+    "x = 3-4",
+    "3-4 = -1",
+    "5-10=-5",
+    "Figure 2-3",
+    "in room 4-12",
+    "the 9-11 attacks",
+    "at the 7-11",
 ]
 DASHES = ["1–2–3", "555–1234–5678", "a–b", "5 – 10", "–5", "3—4", "x5–6"]
 
@@ -82,6 +126,16 @@ DASHES = ["1–2–3", "555–1234–5678", "a–b", "5 – 10", "–5", "3—4"
 @pytest.mark.parametrize("text", [*HYPHENS, *DASHES])
 def test_what_may_be_something_else_than_a_range_stays(text: str) -> None:
     assert with_amounts(text, "en") == text
+
+
+def test_a_range_that_looks_like_a_name_or_a_score() -> None:
+    assert with_amounts("Figures 2-3, ages 9-11, 0-60", "en") == "Figures 2 to 3, ages 9 to 11, 0 to 60"
+
+
+def test_scores_beside_each_other_are_read_alike() -> None:
+    text = "She won 6-4, 3-6, 7-6 (7-5) in 2-3 hours."
+    assert with_amounts(text, "en") == text
+    assert with_amounts("It took 2-3 hours and 100-150 people.", "en") == "It took 2 to 3 hours and 100 to 150 people."
 
 
 def test_a_date_in_english() -> None:
@@ -112,7 +166,20 @@ def test_telephone_numbers_are_spelt_in_every_language(text: str, expected: str)
 
 
 @pytest.mark.parametrize(
-    "text", ["+5", "+10 points", "3+4", "1234567890", "+1 2 3", "a+49301234567", "555-1234", "10.0.0.1", "+" + "1" * 20]
+    "text",
+    [
+        "+5",
+        "+10 points",
+        "3+4",
+        "1234567890",
+        "+1 2 3",
+        "a+49301234567",
+        "555-1234",
+        "10.0.0.1",
+        "+" + "1" * 20,
+        "+10 000 000",
+        "+12345678 points",
+    ],
 )
 def test_what_may_be_something_else_than_a_telephone_number_stays(text: str) -> None:
     assert with_amounts(text, "en") == text
@@ -148,3 +215,12 @@ HOSTILE = [
 @pytest.mark.parametrize("unit", HOSTILE)
 def test_hostile_lines_are_little_work(unit: str) -> None:
     assert grows_like_the_text(lambda text: with_amounts(text, "en"), unit, size=5_000)
+
+
+def test_a_long_number_after_a_plus_is_little_work() -> None:
+    text = f"+{'1' * 45}x " * 100
+    start = time.thread_time()
+    assert with_amounts(text, "en") == text
+    assert (
+        time.thread_time() - start < 0.2
+    )  # it takes a millisecond; each way to cut the digits into groups took seconds

@@ -56,6 +56,7 @@ def test_what_is_not_understood_stays(text: str) -> None:
         ('<p>a <b>bold</b><br/>new <a href="x">link</a></p>', "a bold\nnew link"),
         ("<details><summary>More</summary>is here</details><p>a</p>b", "More\nis here\na\nb"),
         (r"so $x^2 = y$, $$a_1$$ and \( b \) or \[c\], $n$.", "so x^2 = y, a_1 and b or c, n."),
+        ("in $O(n)$ if $p < 0.05$, or for $5 and 6$.", "in O(n) if p < 0.05, or for $5 and 6$."),
         ("\\[\nx = 1\n\\]\n$$\ny\n$$", "x = 1\ny"),
         ("R&amp;D &lt;3", "R&D <3"),
         ("&copy; 5&nbsp;&euro; &#8217;&#x2014;&hellip; a&#10;b &#0; x", "© 5 € ’—… a b \ufffd x"),

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from speaches.audio import decode
 from speaches.engines.base import SAMPLE_RATE, WINDOW_SAMPLES, DecodeOptions, Segment, Window
 from speaches.errors import InvalidRequest, SpeachesError, TooLarge, UnsupportedAudio
 from speaches.models.pool import Loaded
 from speaches.transcription.activity import ActivityOptions
 from speaches.transcription.hearing import RUN_AHEAD
 from speaches.transcription.transcribe import Outcome, check
-from tests.fakes import PATIENCE, FakeActivity, FakeRecogniser
+from tests.fakes import PATIENCE, FakeActivity, FakeRecogniser, Gate
 from tests.recordings import noise, recording, silence, tone, wav
 from tests.transcription.hearing import MODEL, Ears, ears, text_of
 
@@ -220,6 +221,30 @@ async def test_a_reader_that_is_cancelled_while_the_file_is_opened_leaves_nothin
                 await reader
         segments, _ = await listener.hear(talk(1), language="en")
         assert len(segments) == 1
+
+
+async def test_a_file_that_is_open_only_after_its_reader_has_left_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, closed = Gate(), list[decode.AudioFile]()
+
+    class Slow(decode.AudioFile):
+        def __init__(self, *arguments: Any) -> None:
+            with gate:
+                super().__init__(*arguments)
+
+        def close(self) -> None:
+            super().close()
+            closed.append(self)
+
+    monkeypatch.setattr(decode, "AudioFile", Slow)
+    gate.close()
+    async with ears(FakeRecogniser(), FakeActivity()) as listener:
+        reader = asyncio.create_task(listener.hear(talk(1)))
+        await gate.reached()
+        reader.cancel()
+        await settled()
+        gate.open()
+        await asyncio.wait([reader])
+        assert reader.cancelled() and len(closed) == 1
 
 
 # --- Failures ---

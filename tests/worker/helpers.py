@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import itertools
-import os
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -22,7 +19,8 @@ from . import fake_server
 
 T = TypeVar("T")
 DEADLINE = 120.0  # seconds until a test that waits gives up; on a good day it waits for milliseconds, and a second for a process to start
-_PORTS = itertools.count(os.getpid() * 32)
+_KEEPERS: list[socket.socket] = []
+"""Of the ports that were given to tests."""
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -90,12 +88,16 @@ async def work_on(job_input: Any, *, job: dict[str, Any] | None = None, **change
 
 
 def free_port() -> int:
-    """A port that stays free until the test takes it: another in each process, and none that a system gives to who asks for any."""
-    while True:
-        port = 10_000 + next(_PORTS) % 20_000
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("", port))
-            return port
+    """A port for one server of the test, which nobody else is given while this process lives: it stays bound, but nobody listens.
+
+    A server that sets SO_REUSEADDR, as all do that restart at once, can bind it all the same.
+    """
+    keeper = socket.socket()
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    keeper.bind(("", 0))
+    _KEEPERS.append(keeper)
+    port: int = keeper.getsockname()[1]
+    return port
 
 
 def open_files() -> set[str]:
