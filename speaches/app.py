@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NoReturn
 
@@ -35,8 +35,10 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 MODULES = (transcriptions, speech, captions, chat, activity, voices, models, realtime, calls, health)
 
 
-def create_app(settings: Settings, kinds: Sequence[EngineKind] = KINDS) -> FastAPI:
-    """The server with these settings and engines."""
+def create_app(
+    settings: Settings, kinds: Sequence[EngineKind] = KINDS, *, when_ready: Callable[[], None] = lambda: None
+) -> FastAPI:
+    """The server with these settings and engines. `when_ready` is called when all is there that it imports and loads by itself."""
     server = Server(settings, kinds)
 
     @asynccontextmanager
@@ -44,11 +46,13 @@ def create_app(settings: Settings, kinds: Sequence[EngineKind] = KINDS) -> FastA
         preload = asyncio.create_task(server.preload(), name="preload")
         # After the server answers and before the first request needs them, as a rule: a quarter of a second.
         imports = asyncio.create_task(server.threads.run(_import_later, settings), name="import")
+        both = asyncio.gather(preload, imports, return_exceptions=True)
+        both.add_done_callback(lambda _: when_ready())
         try:
             yield
         finally:
             preload.cancel()
-            await asyncio.wait([preload, imports])
+            await both
             await server.close()
 
     app = FastAPI(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import math
@@ -74,8 +75,10 @@ def serve(
     if health_port is not None and health_port != settings.uvicorn_port:
         side = _listen(settings.uvicorn_host, health_port)
     from speaches.app import create_app
+    from speaches.engines.registry import KINDS
 
-    app = create_app(settings) if kinds is None else create_app(settings, kinds)
+    # What is imported stays: to look through it for garbage takes a tenth of a second, now and then, in which no session gets a word.
+    app = create_app(settings, KINDS if kinds is None else kinds, when_ready=gc.freeze)
     health = None if side is None else _Side(config_of(_health(app), settings, lifespan="off"), side)
     _Server(config_of(app, settings), health).run([listener])
 

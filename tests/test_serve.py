@@ -271,6 +271,24 @@ async def test_an_engine_that_never_ends_does_not_keep_the_process(fifo: Path) -
         assert "Traceback" not in "\n".join(process.lines)
 
 
+FROZEN = """
+import gc, sys
+import speaches.serve
+from speaches.settings import Settings
+
+class Told:
+    freeze = staticmethod(lambda: (gc.freeze(), print("frozen", gc.get_freeze_count(), file=sys.stderr, flush=True)))
+
+speaches.serve.gc = Told
+speaches.serve.serve(Settings())
+"""
+
+
+async def test_what_is_imported_is_not_looked_through_for_garbage() -> None:
+    async with started("-c", FROZEN) as process:
+        assert int((await process.says("frozen ")).rpartition(" ")[2]) > 50_000
+
+
 async def test_ctrl_c_ends_without_a_traceback() -> None:
     async with started(*SERVE) as process:
         await process.url()

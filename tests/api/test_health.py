@@ -16,7 +16,7 @@ from speaches.settings import Settings
 from tests.api.conftest import MakeApp
 from tests.api.serving import Serving, form, samples, serving
 from tests.conftest import LONGEST_TEST
-from tests.fakes import RECOGNISER_ID, VOICE_ID, FakeEngines
+from tests.fakes import PATIENCE, RECOGNISER_ID, VOICE_ID, FakeEngines
 from tests.recordings import tone, wav
 
 
@@ -51,6 +51,17 @@ async def test_alive_but_not_ready_while_models_preload(make_app: MakeApp, engin
         assert (await client.get("/api/ps")).json()["models"] == [VOICE_ID, RECOGNISER_ID]
         assert [piece.text for piece in engines.voice.pieces] == list(FIRST_WORDS)
         assert len(engines.recogniser.calls) == 1
+
+
+async def test_who_made_the_application_is_told_when_all_is_loaded(settings: Settings, engines: FakeEngines) -> None:
+    engines.voice_kind.gate.close()
+    loaded = asyncio.Event()
+    app = create_app(engines.settings(settings, preload_models=[VOICE_ID]), engines.kinds, when_ready=loaded.set)
+    async with serving(app):
+        await engines.voice_kind.gate.reached()
+        assert not loaded.is_set()
+        engines.voice_kind.gate.open()
+        await asyncio.wait_for(loaded.wait(), PATIENCE)
 
 
 async def preloaded(server: Serving) -> None:
