@@ -165,7 +165,7 @@ class Llm:
 
 
 async def _sent(client: httpx.AsyncClient, content: bytes) -> httpx.Response:
-    """The head of the answer. A kept connection may be one that the LLM is just closing: then the request goes out again, on a new one."""
+    """The head of the answer. A kept connection may be one that the LLM has just closed: then it is asked again, at last on a new one."""
     import httpx
 
     is_new = False
@@ -175,12 +175,12 @@ async def _sent(client: httpx.AsyncClient, content: bytes) -> httpx.Response:
         is_new = is_new or event == "connection.connect_tcp.started"
 
     request = client.build_request("POST", "chat/completions", content=content, extensions={"trace": watch})
-    try:
-        return await client.send(request, stream=True)
-    except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-        if is_new:
-            raise
-        return await client.send(request, stream=True)
+    while True:
+        try:
+            return await client.send(request, stream=True)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            if is_new:
+                raise
 
 
 def _streams(request: Mapping[str, Any], content_type: str) -> bool:

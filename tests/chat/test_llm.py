@@ -250,14 +250,16 @@ async def test_one_connection_serves_one_answer_after_the_other(monkeypatch: pyt
 
 
 @asynccontextmanager
-async def closing_after_one(script: Sequence[bytes]) -> AsyncIterator[tuple[str, list[int]]]:
+async def closing_after_one(script: Sequence[bytes], at_once: int = 1) -> AsyncIterator[tuple[str, list[int]]]:
     """A server with keep-alive that closes each connection when it is used again, or at once where it has no more to say: its address, and
-    how many requests each connection brought."""
-    left, asked = list(script), list[int]()
+    how many requests each connection brought. It answers when it has so many connections `at_once`."""
+    left, asked, enough = list(script), list[int](), asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = len(asked)
         asked.append(0)
+        if len(asked) == at_once:
+            enough.set()
         with contextlib.suppress(asyncio.IncompleteReadError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -266,6 +268,7 @@ async def closing_after_one(script: Sequence[bytes]) -> AsyncIterator[tuple[str,
                 if asked[connection] > 1 or not left:
                     break
                 body = left.pop(0)
+                await enough.wait()
                 writer.write(
                     b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
                     + body
@@ -287,6 +290,17 @@ async def test_a_connection_that_was_closed_meanwhile_is_replaced() -> None:
         with pytest.raises(BadGateway, match="broke off"):
             await llm.complete(ASKED)
         assert asked == [2, 2, 1], "a new connection that is closed at once is not tried again"
+
+
+async def test_all_connections_that_were_closed_meanwhile_are_replaced() -> None:
+    async with (
+        closing_after_one([b'{"choices": [1]}'] * 3, at_once=2) as (url, asked),
+        client(None, chat_completion_base_url=url) as llm,
+    ):
+        await asyncio.gather(llm.complete(ASKED), llm.complete(ASKED))
+        assert asked == [1, 1]
+        assert await llm.complete(ASKED) == {"choices": [1]}
+        assert asked == [2, 2, 1]
 
 
 async def test_leaving_in_the_middle_is_noticed_by_the_llm() -> None:
