@@ -17,6 +17,7 @@ from speaches.settings import OLD_NAMES, Settings
 from tests import recordings
 
 LONGEST_TEST = 240.0  # seconds until a coroutine that waits for what never comes is a failure, also on a slow machine
+REAL = Path(__file__).parent / "real"
 NO_HUB = "http://127.0.0.1:9"  # where nobody listens, should anything ask the Hugging Face hub
 
 # The same examples in every run and on every worker, however slow it is: a failure here is a failure anywhere.
@@ -24,6 +25,12 @@ hypothesis.settings.register_profile(
     "tests", deadline=None, derandomize=True, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("tests")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """tests/real needs weights from outside: it is collected only where somebody names it (`scripts/test-real`)."""
+    named = any("real" in Path(argument.partition("::")[0]).parts for argument in config.invocation_params.args)
+    return None if named or collection_path != REAL else True
 
 
 @pytest.hookimpl(tryfirst=True)
