@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from speaches.audio.pcm import to_pcm16
 from tests.api.conftest import KOKORO, MakeApp
 from tests.api.serving import form, serving
 from tests.fakes import FakeEngines
-from tests.recordings import Say, recording, say, tone, wav
+from tests.recordings import Say, recording, say, silence, tone, wav
 
 TEXT = "Hello world, how are you today?"
 URL = "/v1/audio/transcriptions"
@@ -183,6 +184,19 @@ def test_voice_activity_is_in_milliseconds(http: httpx.Client, say: Say) -> None
         assert isinstance(region["start"], int)
         assert region["start"] == pytest.approx(start * 1000, abs=300)
         assert region["end"] == pytest.approx((start + seconds) * 1000, abs=500)
+
+
+def test_voice_activity_is_found_as_well_after_minutes_of_silence(http: httpx.Client, say: Say) -> None:
+    spoken = np.concatenate([say(TEXT), silence(1), say(TEXT)])
+
+    def starts(pause: float) -> list[float]:
+        answer = http.post(
+            "/v1/audio/speech/timestamps", files={"file": wav(np.concatenate([silence(pause), spoken, silence(1)]))}
+        )
+        return [region["start"] - pause * 1000 for region in answer.json()]
+
+    assert len(starts(1)) == 2
+    assert starts(150) == pytest.approx(starts(1), abs=64)
 
 
 async def curl(*arguments: str) -> bytes:
