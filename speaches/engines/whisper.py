@@ -25,6 +25,7 @@ from speaches.engines.whisper_decoding import (
     unfinished,
     within,
 )
+from speaches.engines.word_times import whole_words
 from speaches.text.plain import plain
 
 if TYPE_CHECKING:
@@ -247,5 +248,5 @@ class Whisper:
         if window.options.words:
             aligned(self._model, decoded, encoded, frames, parts)
         logprobs = token_logprobs(self._model, decoded, encoded, frames) if window.options.logprobs else iter(())
-        segments = (decoded.segment(part, duration, logprobs) for part in parts)
+        segments = whole_words([decoded.segment(part, duration, logprobs) for part in parts], duration)
         return Hypothesis(tuple(segment for segment in segments if segment.text.strip()), *language)

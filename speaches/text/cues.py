@@ -10,15 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from speaches.text.abbreviations import is_abbreviation
 from speaches.text.subtitles import Cue
+from speaches.text.words import sticks, unspaced
 
 _SENTENCE_END = re.compile(r"[.!?…。！？]+[\"'”’»)\]」』）]*$")
 _CLAUSE_END = re.compile(r"[,;:、，；：]$")
-# Thai, Lao, Burmese, Khmer, Japanese and Chinese put no spaces between words.
-_UNSPACED = r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
 SHORTEST = 0.04  # seconds, one frame of film: a cue must not end where it begins
 
 
@@ -60,13 +58,12 @@ def cues(words: Iterable[Spoken], options: CueOptions = CueOptions()) -> Iterato
 
 
 def _whole(words: Iterable[Spoken]) -> Iterator[Spoken]:
-    """Put the parts of words together: recognisers give `text`, `-to`, `-speech` for "text-to-speech"."""
+    """Put the parts of words together, where they are not yet."""
     held: Spoken | None = None
     for word in words:
         if not word.text.strip():
             continue
-        sticks = not word.text[:1].isspace() and not _unspaced().match(word.text)
-        if held is not None and sticks and word.speaker == held.speaker:
+        if held is not None and word.speaker == held.speaker and sticks(held.text, word.text):
             held = Spoken(held.text + word.text, held.start, max(held.end, word.end), held.speaker)
             continue
         if held is not None:
@@ -110,11 +107,6 @@ def _cue(words: Sequence[Spoken], options: CueOptions) -> Cue:
     return Cue(start, end, "\n".join(_wrapped(_text(words), options.max_chars)))
 
 
-@cache  # takes 2 ms, which no start should wait for
-def _unspaced() -> re.Pattern[str]:
-    return re.compile(_UNSPACED)
-
-
 def _text(words: Sequence[Spoken]) -> str:
     return " ".join("".join(word.text for word in words).split())
 
@@ -124,7 +116,7 @@ def _wrapped(text: str, width: int) -> list[str]:
     if len(text) <= width:
         return [text]
     places = [match.start() for match in re.finditer(" ", text)] or [
-        place for place in range(1, len(text)) if _unspaced().match(text[place])
+        place for place in range(1, len(text)) if unspaced().match(text[place])
     ]
     halves = [
         (abs(len(text) - 2 * place), place) for place in places if place <= width and len(text[place:].strip()) <= width
