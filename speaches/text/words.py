@@ -8,6 +8,8 @@ from functools import cache
 
 # Thai, Lao, Burmese, Khmer, Japanese and Chinese put no spaces between words.
 _UNSPACED = r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
+_WIDE = re.compile(r"[\u3001-\u303f\uff01-\uff65]")
+"""Punctuation of these scripts: nobody puts a space after it."""
 _OPENING = ("Ps", "Pi")
 """Categories of marks that belong to what follows: brackets and quotation marks."""
 
@@ -43,6 +45,8 @@ def _opens(word: str) -> bool:
 
 
 def _ends_unspaced(word: str) -> bool:
+    if _WIDE.match(word[-1]):
+        return True
     end = len(word)
     while end and unicodedata.category(word[end - 1])[0] == "P":
         end -= 1
