@@ -13,6 +13,9 @@ _WIDE = re.compile(r"[\u3001-\u303f\uff01-\uff65]")
 _OPENING = ("Ps", "Pi")
 """Categories of marks that belong to what follows: brackets and quotation marks."""
 
+_SPOKEN_MARKS = "&@#*"
+"""Punctuation to Unicode, words to people: "Smith & Sons"."""
+
 
 @cache  # takes 2 ms, which no start should wait for
 def unspaced() -> re.Pattern[str]:
@@ -25,18 +28,24 @@ def sticks(word: str, part: str) -> bool:
 
     In scripts without spaces each part stays a word, but for marks: a vowel belongs to its letter, a full stop to what it ends.
     """
-    if not word.strip() or not part.strip():
+    said, more = word.strip(), part.strip()
+    if _is_punctuation(said) or not more:
         return True
-    first = part[0]
-    if first.isspace():
-        return False
+    first = more[0]
     kind = unicodedata.category(first)
-    if kind[0] == "M" or _opens(word.strip()):
+    if part[0].isspace():
+        # As in French: "Ça va ?", "4,9 %", "17 €".
+        return (_is_punctuation(more) and kind not in _OPENING) or (kind == "Sc" and said[-1].isdecimal())
+    if kind[0] == "M" or _opens(said):
         return True
     if unspaced().match(first):
         return False
     # Punctuation ends what is before it; anything else is a word of its own next to such a script, as in "用Python写".
     return (kind[0] == "P" and kind not in _OPENING) or not _ends_unspaced(word)
+
+
+def _is_punctuation(text: str) -> bool:
+    return all(unicodedata.category(one)[0] == "P" and one not in _SPOKEN_MARKS for one in text)
 
 
 def _opens(word: str) -> bool:
