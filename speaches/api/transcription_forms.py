@@ -26,11 +26,11 @@ from speaches.text.cues import CueOptions
 from speaches.transcription.activity import ActivityOptions
 from speaches.transcription.formats import ResponseFormat
 from speaches.transcription.languages import code_of
-from speaches.transcription.transcribe import TranscribeOptions
+from speaches.transcription.transcribe import LONGEST_SPEECH, TranscribeOptions
 
 LADDER = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Temperatures, tried in turn while the text is repetitive or improbable; openai/whisper's."""
-LONGEST_SPEECH = 30.0  # seconds, what Whisper hears at once
+LONGEST_REGION = 30.0  # seconds, what Whisper hears at once
 
 
 def _listed(value: Any) -> Any:
@@ -84,7 +84,7 @@ class VadParameters(BaseModel):
     threshold: float | None = Field(None, ge=0, le=1)
     neg_threshold: float | None = Field(None, ge=0, le=1)
     min_speech_duration_ms: Milliseconds | None = None
-    max_speech_duration_s: float | None = Field(None, ge=1, le=LONGEST_SPEECH)
+    max_speech_duration_s: float | None = Field(None, ge=1, le=LONGEST_REGION)
     min_silence_duration_ms: Milliseconds | None = None
     speech_pad_ms: Milliseconds | None = None
 

@@ -7,7 +7,7 @@ requests, files, HTTP or other windows: order, context and fairness are its call
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # numpy costs a tenth of a second at start and is not needed 
 SAMPLE_RATE = 16_000  # Hz, what Whisper, PocketSphinx and Silero take
 WINDOW_SECONDS = 30  # what Whisper's encoder sees at once
 WINDOW_SAMPLES = WINDOW_SECONDS * SAMPLE_RATE
+SHORT_WINDOW_LANGUAGES = frozenset({"en"})
+"""Where Whisper was measured to hear the same words with a short window. In others it writes numbers otherwise (docs/quality.md)."""
 
 
 class Task(StrEnum):
@@ -60,7 +62,7 @@ class DecodeOptions:
     logprobs: bool = False
     """Whether segments carry the log probability of each token."""
     short_window: bool = False
-    """Whether the encoder may see less than 30 s of a short window: several times faster, for turns of a conversation."""
+    """Whether the encoder may see less than 30 s of a short window, where that changes no words: two to three times faster."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,11 @@ class Segment:
     temperature: float = 0.0
     words: tuple[Word, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
+
+    def moved(self, seconds: float) -> Segment:
+        """The same, so much later."""
+        words = tuple(replace(word, start=word.start + seconds, end=word.end + seconds) for word in self.words)
+        return replace(self, start=self.start + seconds, end=self.end + seconds, words=words)
 
 
 @dataclass(frozen=True)

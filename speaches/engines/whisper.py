@@ -13,14 +13,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speaches.engines.base import DecodeOptions, Hypothesis, Task, Window
+from speaches.engines.base import SHORT_WINDOW_LANGUAGES, DecodeOptions, Hypothesis, Task, Window
 from speaches.engines.description import Description
 from speaches.engines.whisper_decoding import (
+    ENCODER_FRAMES,
     Decoded,
     Language,
     aligned,
     chosen_language,
     encoder_frames,
+    gain,
+    row,
     token_logprobs,
     unfinished,
     within,
@@ -41,6 +44,8 @@ PATTERNS = ("model.bin", "config.json", "preprocessor_config.json", "tokenizer.j
 
 GPU_BATCH = 8  # windows; larger batches add latency and little throughput, as a batch runs to its longest text
 MAX_TOKENS = 448
+TOKENS_PER_SECOND = 25  # more than anybody says in any script: a loop in a short window ends sooner
+SPARE_TOKENS = 30
 LONGEST_PROMPT = MAX_TOKENS // 2 - 1  # tokens, as in openai/whisper
 
 
@@ -119,10 +124,20 @@ class Whisper:
 
     def prepare(self, samples: Samples, options: DecodeOptions) -> Any:
         """Log-mel features, shape (mels, frames), padded to what the encoder is to see."""
+        import numpy as np
         from faster_whisper.audio import pad_or_trim
 
-        features = self._model.feature_extractor(samples)[..., :-1]
-        return pad_or_trim(features, encoder_frames(features.shape[-1], short=options.short_window))
+        loudness = gain(float(np.abs(samples).max(initial=0.0)))
+        features = self._model.feature_extractor(samples if loudness == 1.0 else samples * loudness)[..., :-1]
+        short = options.short_window and self._is_safe(options.language or options.likely)
+        return pad_or_trim(features, encoder_frames(features.shape[-1], short=short))
+
+    def _is_safe(self, language: str | None) -> bool:
+        """Whether words in this language are the same where the encoder sees less than 30 s."""
+        return not self.translates or language in SHORT_WINDOW_LANGUAGES
+
+    def _prepare_whole(self, window: Window) -> Any:
+        return self.prepare(window.samples, replace(window.options, short_window=False))
 
     def batch_key(self, window: Window) -> object:
         # Languages and what is made of the answer may differ within a batch.
@@ -139,11 +154,14 @@ class Whisper:
         ]
         encoded = self._model.encode(np.stack(features))
         languages = self._languages(encoded, windows)
+        if features[0].shape[-1] < ENCODER_FRAMES and not all(self._is_safe(language) for language, _ in languages):
+            features = [self._prepare_whole(window) for window in windows]
+            encoded = self._model.encode(np.stack(features))
         tried = self._generate(encoded, windows, languages, windows[0].options.temperatures[0])
         best: list[tuple[Decoded, Any]] = []
         for window, own, language, one in zip(windows, features, languages, tried, strict=True):
             best.append(self._improved(window, own, language, one) if one.is_doubtful else (one, None))
-        return self._hypotheses(windows, encoded, features, languages, best)
+        return self._hypotheses(windows, encoded, languages, best)
 
     def close(self) -> None:
         self._tokenizer.cache_clear()
@@ -166,10 +184,12 @@ class Whisper:
         options = windows[0].options
         warm = {"beam_size": 1, "num_hypotheses": 5, "sampling_topk": 0, "sampling_temperature": temperature}
         tokenizers = [self._tokenizer(options.task, language) for language, _ in languages]
+        prompts = [self._prompt(tokenizer, options) for tokenizer, _ in tokenizers]
+        seconds = max(len(window.samples) for window in windows) / self._model.feature_extractor.sampling_rate
         results = self._model.model.generate(
             encoded,
-            [self._prompt(tokenizer, options) for tokenizer, _ in tokenizers],
-            max_length=MAX_TOKENS,
+            prompts,
+            max_length=min(MAX_TOKENS, len(prompts[0]) + int(SPARE_TOKENS + seconds * TOKENS_PER_SECOND)),
             return_scores=True,
             return_no_speech_prob=True,
             suppress_tokens=tokenizers[0][1],
@@ -185,7 +205,7 @@ class Whisper:
         Returns:
             The first that is, else the most probable of all, and the encoder's output that it came from.
         """
-        full = self.prepare(window.samples, replace(window.options, short_window=False))
+        full = self._prepare_whole(window)
         encoded = self._model.encode(full)
         tries = [first]
         temperatures = window.options.temperatures if full.shape != features.shape else window.options.temperatures[1:]
@@ -218,16 +238,15 @@ class Whisper:
         self,
         windows: Sequence[Window],
         encoded: Any,
-        features: Sequence[Any],
         languages: Sequence[Language],
         best: Sequence[tuple[Decoded, Any]],
     ) -> list[Hypothesis]:
         """Segments with what was asked for. Alignment needs the encoder's output of the window alone."""
         hypotheses = []
-        for window, own_features, language, (decoded, own) in zip(windows, features, languages, best, strict=True):
+        for place, (window, language, (decoded, own)) in enumerate(zip(windows, languages, best, strict=True)):
             options = window.options
             if (options.words or options.logprobs) and own is None and not decoded.is_silence:
-                own = encoded if len(windows) == 1 else self._model.encode(own_features)
+                own = encoded if len(windows) == 1 else row(encoded, place)
             hypotheses.append(self._hypothesis(window, language, decoded, own))
         return hypotheses
 

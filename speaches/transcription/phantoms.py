@@ -1,7 +1,7 @@
 """Text that a recogniser makes up: loops, and what it learnt to write under silence and music. Rules only.
 
 Whisper was trained on subtitles, so it closes a silence with "Thank you for watching". Such phrases are also said by people: they are
-dropped only where there is little sign of speech. A segment that comes again and again is dropped wherever it stands.
+dropped only where there is little sign of speech. A segment that comes again and again is dropped where nobody says it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ DOUBTFUL_ACTIVITY = 0.75
 NO_ACTIVITY = 0.15
 """Below this chance nobody speaks; then any text is made up that the recogniser itself has doubts about."""
 MOST_REPEATS = 2
-"""How often the same segment may follow itself: people do say things twice."""
+"""How often the same segment may follow itself without a look at the audio: people do say things twice."""
+SPOKEN_SHARE = 0.5
+"""A repetition with speech under it, of this share of the time that the phrase took first, was said: people do say things twelve times."""
 
 PHRASES = frozenset(
     {
@@ -51,17 +53,22 @@ class PhantomFilter:
     dropped: int = 0
     _last: str = ""
     _repeats: int = 0
+    _took: float = 0.0
+    """Seconds that the last phrase took when it was said first."""
 
-    def keeps(self, segment: Segment, activity: float) -> bool:
+    def keeps(self, segment: Segment, activity: float, spoken: float = 0.0) -> bool:
         """Whether a segment is to be believed.
 
         Args:
             activity: The chance of speech in the clearest quarter of its window, by the voice activity detector.
+            spoken: Seconds of speech under it, by the same.
         """
         text = normalised(segment.text)
         self._repeats = self._repeats + 1 if text == self._last else 0
-        self._last = text
+        if not self._repeats:
+            self._last, self._took = text, segment.end - segment.start
         repeated = self._repeats > (0 if _doubtful(segment, activity) else MOST_REPEATS)
+        repeated = repeated and spoken < SPOKEN_SHARE * self._took
         made_up = not text or repeated or is_phantom(segment, activity)
         self.dropped += made_up
         return not made_up

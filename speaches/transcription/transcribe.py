@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from speaches.engines.base import DecodeOptions, Segment, SpeechToText
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from speaches.concurrency import Threads
     from speaches.models.pool import Loaded
     from speaches.transcription.windowing import HeardWindow, Recording
+
+
+LONGEST_SPEECH = 15.0  # seconds that are not cut, so that every window can be a short one
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class TranscribeOptions:
     decode: DecodeOptions = field(default_factory=DecodeOptions)
     vad_filter: bool = True
     """Whether what is not speech is left out."""
-    activity: ActivityOptions = field(default_factory=lambda: ActivityOptions(max_speech_duration_s=30))
+    activity: ActivityOptions = field(default_factory=lambda: ActivityOptions(max_speech_duration_s=LONGEST_SPEECH))
     condition_on_previous_text: bool = False
     """Whether each window is told what was said before. Windows then wait for each other."""
 
@@ -89,7 +92,9 @@ async def transcribe(
     from speaches.transcription.windowing import Recording, all_windows, speech_windows
 
     assert recogniser.scheduler is not None
-    recording = Recording()
+    engine = recogniser.engine
+    language = options.decode.language or (engine.languages[0] if len(engine.languages) == 1 else None)
+    recording = Recording(language, options.decode.short_window)
     outcome.language = options.decode.language or "en"
     async with recogniser.scheduler.admit() as request, _opened(source, limits, threads) as audio:
         frames = activity.engine.stream()
@@ -98,8 +103,8 @@ async def transcribe(
             if options.vad_filter
             else all_windows(audio, frames, recording)
         )
-        prepared = threads.iterate(_prepared(windows, recogniser.engine, options.decode))
-        hearing = Hearing(request, options.decode, recogniser.engine, context=options.condition_on_previous_text)
+        prepared = threads.iterate(_prepared(windows, engine, options.decode, recording))
+        hearing = Hearing(request, options.decode, engine, recording, context=options.condition_on_previous_text)
         async with contextlib.aclosing(hearing.segments(prepared)) as segments:
             async for segment in segments:
                 yield segment
@@ -123,12 +128,12 @@ async def _opened(source: Source, limits: AudioLimits, threads: Threads) -> Asyn
 
 
 def _prepared(
-    windows: Generator[HeardWindow, None, None], engine: SpeechToText, options: DecodeOptions
+    windows: Generator[HeardWindow, None, None], engine: SpeechToText, options: DecodeOptions, recording: Recording
 ) -> Generator[tuple[HeardWindow, Any], None, None]:
     """Windows with their features, which are computed here so that the engine's threads need not."""
     with contextlib.closing(windows):
         for window in windows:
-            yield window, engine.prepare(window.samples, options)
+            yield window, engine.prepare(window.samples, replace(options, likely=recording.language))
 
 
 def _complete(outcome: Outcome, recording: Recording, hearing: Hearing) -> None:

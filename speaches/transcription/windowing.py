@@ -1,21 +1,30 @@
-"""A recording -> windows of speech, a block at a time and in bounded memory: at most two windows of it are held."""
+"""A recording -> windows of speech, a block at a time and in bounded memory: what one window spans is held."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from speaches.audio.buffer import SampleBuffer
-from speaches.engines.base import SAMPLE_RATE, WINDOW_SAMPLES
+from speaches.audio.loudness import Loudness
+from speaches.engines.base import SAMPLE_RATE, SHORT_WINDOW_LANGUAGES
 from speaches.transcription.activity import FRAME_SIZE, ActivityOptions, Region, SpeechRegions
-from speaches.transcription.windows import TimeMap, WindowPacker, quietest_cut
+from speaches.transcription.gaps import speech_between
+from speaches.transcription.windows import (
+    FIRST_WINDOW,
+    LONG_WINDOW,
+    SHORT_WINDOW,
+    TimeMap,
+    WindowPacker,
+    quietest_cut,
+)
 
 if TYPE_CHECKING:
     from speaches.audio.decode import AudioFile
-    from speaches.engines.base import Samples, SpeechFrames
+    from speaches.engines.base import Samples, Segment, SpeechFrames
 
 
 @dataclass(frozen=True)
@@ -25,18 +34,50 @@ class HeardWindow:
     samples: Samples
     """shape (n,), float32, 16 kHz, at most 30 s."""
     times: TimeMap
-    activity: float = 1.0
-    """The chance of speech in its clearest quarter: somebody who speaks is clear at times, however long the pauses around."""
+    chances: Samples
+    """shape (n // 512,) or more: the chance of speech in each 32 ms."""
+
+    @property
+    def activity(self) -> float:
+        """The chance of speech in its clearest quarter: somebody who speaks is clear at times, however long the pauses around."""
+        chances = self.chances
+        return float(np.sort(chances)[-(-3 * len(chances) // 4) :].mean()) if len(chances) else 0.0
+
+    @property
+    def middle(self) -> float:
+        """Seconds: where it can be cut in about the middle with the least harm."""
+        third = len(self.chances) // 3
+        smooth = np.convolve(self.chances[third : 2 * third], np.ones(5), "same")
+        return float((third + int(np.argmin(smooth))) * FRAME_SIZE / SAMPLE_RATE)
+
+    def speech_under(self, segment: Segment) -> float:
+        """Seconds of speech while a segment was said."""
+        return len(speech_between(self.chances, segment.start, segment.end)) * FRAME_SIZE / SAMPLE_RATE
+
+    def part(self, start: float, end: float) -> HeardWindow:
+        """From `start` to `end` seconds of it."""
+        first, last = round(start * SAMPLE_RATE), round(end * SAMPLE_RATE)
+        chances = self.chances[first // FRAME_SIZE : -(-last // FRAME_SIZE)]
+        return HeardWindow(self.samples[first:last], self.times.part(first, last), chances)
 
 
 @dataclass
 class Recording:
-    """What is known of a recording when all of its windows were given."""
+    """What is known of a recording: its language as soon as it is, all else when all of its windows were given."""
 
+    language: str | None = None
+    """ISO 639-1."""
+    short_window: bool = False
+    """Whether the encoder may see less than 30 s where that is safe."""
     duration: float = 0.0
     """Seconds."""
     speech_seconds: float = 0.0
     """Seconds of it that were in a window."""
+
+    @property
+    def window_samples(self) -> int:
+        """The most samples of the next window."""
+        return SHORT_WINDOW if self.short_window and self.language in SHORT_WINDOW_LANGUAGES else LONG_WINDOW
 
 
 def speech_windows(
@@ -53,9 +94,9 @@ def speech_windows(
     def windows(packed: list[tuple[Region, ...]]) -> Iterator[HeardWindow]:
         for regions in packed:
             samples = np.concatenate([buffer.take(region.start, region.end) for region in regions])
-            spoken = [chances.take(region.start // FRAME_SIZE, region.end // FRAME_SIZE + 1) for region in regions]
             recording.speech_seconds += len(samples) / SAMPLE_RATE
-            yield HeardWindow(samples, TimeMap(regions), _clearest(np.concatenate(spoken)))
+            yield HeardWindow(samples, TimeMap(regions), _by_frame(chances, regions))
+            packer.size = recording.window_samples
 
     for probabilities in _activity(audio, frames, buffer):
         chances.add(probabilities)
@@ -73,25 +114,22 @@ def speech_windows(
 
 def all_windows(audio: AudioFile, frames: SpeechFrames, recording: Recording) -> Generator[HeardWindow, None, None]:
     """Windows of the whole recording, silence too, cut where a word is least likely to be hit."""
-    buffer, chances, start = SampleBuffer(), np.empty(0, np.float32), 0
+    buffer, chances, start, size = SampleBuffer(), np.empty(0, np.float32), 0, FIRST_WINDOW
 
     def window(end: int) -> HeardWindow:
         samples = buffer.take(start, end)
         recording.speech_seconds += len(samples) / SAMPLE_RATE
-        spoken = chances[: -(-(end - start) // FRAME_SIZE)]
-        return HeardWindow(samples, TimeMap((Region(start, end),)), _clearest(spoken))
+        return HeardWindow(samples, TimeMap((Region(start, end),)), chances[: -(-(end - start) // FRAME_SIZE)])
 
     for probabilities in _activity(audio, frames, buffer):
         chances = np.concatenate((chances, probabilities))
-        while len(chances) * FRAME_SIZE > WINDOW_SAMPLES:
-            cut = quietest_cut(chances[: WINDOW_SAMPLES // FRAME_SIZE].tolist())
+        while len(chances) * FRAME_SIZE > size:
+            cut = quietest_cut(chances[: size // FRAME_SIZE].tolist())
             yield window(start + cut * FRAME_SIZE)
-            start, chances = start + cut * FRAME_SIZE, chances[cut:]
+            start, chances, size = start + cut * FRAME_SIZE, chances[cut:], recording.window_samples
             buffer.drop(start)
-    while start < buffer.end:  # the last frame may stick out by less than its length
-        end = min(buffer.end, start + WINDOW_SAMPLES)
-        yield window(end)
-        start, chances = end, chances[(end - start) // FRAME_SIZE :]
+    if start < buffer.end:
+        yield window(buffer.end)
     recording.duration = audio.duration
 
 
@@ -106,20 +144,25 @@ def speech_regions(
     yield found.finish(buffer.end)
 
 
-def _clearest(chances: Samples) -> float:
-    """The mean of the highest quarter."""
-    return float(np.sort(chances)[-(-3 * len(chances) // 4) :].mean()) if len(chances) > 1 else float(chances.mean())
+def _by_frame(chances: SampleBuffer, regions: Sequence[Region]) -> Samples:
+    """The chance of speech in each frame of a window, whose regions begin anywhere in a frame of the recording."""
+    parts = []
+    for region in regions:
+        first = region.start // FRAME_SIZE
+        samples = np.repeat(chances.take(first, -(-region.end // FRAME_SIZE)), FRAME_SIZE)
+        parts.append(samples[region.start - first * FRAME_SIZE :][: region.end - region.start])
+    return np.concatenate(parts)[FRAME_SIZE // 2 :: FRAME_SIZE]
 
 
 def _activity(audio: AudioFile, frames: SpeechFrames, buffer: SampleBuffer) -> Iterator[Samples]:
     """Fill `buffer` and yield the chance of speech in its frames, about a second at a time."""
-    heard = 0
+    heard, loudness = 0, Loudness()
     for block in audio.blocks():
         buffer.add(block)
         whole = (buffer.end - heard) // FRAME_SIZE * FRAME_SIZE
         if whole:
-            yield frames.probabilities(buffer.take(heard, heard + whole))
+            yield frames.probabilities(loudness.even(buffer.take(heard, heard + whole)))
             heard += whole
     # As Silero does: silence fills the last frame, so no speech is lost.
-    rest = buffer.take(heard, buffer.end)
+    rest = loudness.even(buffer.take(heard, buffer.end))
     yield frames.probabilities(np.pad(rest, (0, FRAME_SIZE - len(rest))))
