@@ -25,7 +25,7 @@ from speaches.errors import InvalidRequest
 from speaches.text.cues import CueOptions
 from speaches.transcription.activity import ActivityOptions
 from speaches.transcription.formats import ResponseFormat
-from speaches.transcription.languages import code_of
+from speaches.transcription.languages import candidates_of, code_or_detected
 from speaches.transcription.transcribe import TranscribeOptions
 
 LADDER = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -132,7 +132,7 @@ class TranslationForm(Parameters):
 
 
 class TranscriptionForm(TranslationForm):
-    language: str | None = Field(None, description="ISO 639-1, such as `en`; by default it is detected.")
+    language: str | None = Field(None, description="ISO 639, such as `en` or `eng`; by default, and with `auto`, it is detected.")
     languages: Names = Field([], description="Languages to expect; detection chooses among them.")
     keywords: Names = Field([], description="Words to expect.")
     timestamp_granularities: Annotated[list[Literal["word", "segment"]], BeforeValidator(_listed)] = Field(
@@ -182,11 +182,10 @@ def transcribe_options(
 
 def _languages(form: TranslationForm) -> tuple[str | None, tuple[str, ...]]:
     """The language, or those that may be detected."""
-    language = getattr(form, "language", None)
-    if language:
-        return code_of(language), ()
+    if language := code_or_detected(getattr(form, "language", None)):
+        return language, ()
     try:
-        codes = tuple(dict.fromkeys(code_of(name) for name in getattr(form, "languages", []) if name.strip()))
+        codes = candidates_of(getattr(form, "languages", []))
     except InvalidRequest as error:
         raise InvalidRequest(error.message, param="languages", code="invalid_value") from None
     return (codes[0] if len(codes) == 1 else None), codes

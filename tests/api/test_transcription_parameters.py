@@ -65,6 +65,8 @@ REACHES = [
         ([("languages[]", "de")], [("languages", "german")]),
         ({"languages": ["de"]}, {"languages": "de"}),
     ),
+    Reaches("language", None, ([("language", "Auto")], [("advanced", '{"language": "auto"}')]), ({"language": "detect"},)),
+    Reaches("language", "es", ([("language", "spa")],), ({"language": "es-419"},)),
     Reaches("language", None, ([("language", "")], []), ({"language": None}, {"language": ""}, {"languages": [""]})),
     Reaches(
         "candidates",
