@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from pydantic import BeforeValidator, Field
 from starlette.responses import Response
 
-from speaches.api.answers import json_line, sse_events, streamed, until_gone
+from speaches.api.answers import json_line, note_ignored, sse_events, streamed, until_gone
 from speaches.api.speech import Speaking, SpokenText, check, completed, deltas, rate_of, usage_of
 from speaches.api.state import Server, server_of
 from speaches.api.validation import Number, Whole
@@ -52,6 +52,7 @@ class CaptionsRequest(SpokenText):
 async def create_captions(request: Request, body: CaptionsRequest) -> Response:
     """Speech of a text, and when each of its words is spoken."""
     server = server_of(request)
+    note_ignored(request, body.ignored)
     await check(body, server)
     return await until_gone(request, _answer(server, body, request.state.request_id))
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from pydantic import BeforeValidator, Field
 from starlette.responses import Response
 
-from speaches.api.answers import sse_events, streamed, until_gone
+from speaches.api.answers import note_ignored, sse_events, streamed, until_gone
 from speaches.api.state import Server, server_of
 from speaches.api.validation import LanguageTag, Number, Parameters, Whole
 from speaches.engines.base import Task
@@ -79,6 +79,7 @@ class SpeechRequest(SpokenText):
 async def create_speech(request: Request, body: SpeechRequest) -> Response:
     """Speech of a text."""
     server = server_of(request)
+    note_ignored(request, body.ignored)
     await check(body, server)
     return await until_gone(request, _made(server, body, request.state.request_id))
 

@@ -6,6 +6,7 @@ https://platform.openai.com/docs/api-reference/audio/createTranscription
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -19,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from speaches.api.speakers import refuse_speakers
 from speaches.api.validation import Parameters, shortened
 from speaches.engines.base import DecodeOptions
 from speaches.errors import InvalidRequest
@@ -47,6 +49,15 @@ def _object(value: Any) -> Any:
         return json.loads(value)
     except (ValueError, RecursionError):
         raise ValueError("should be a JSON object") from None
+
+
+def _lenient(value: Any) -> dict[str, Any]:
+    """`advanced` as an object; an empty one where it is none, which is told of elsewhere."""
+    try:
+        value = _object(value)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _naming_fields(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
@@ -111,6 +122,22 @@ class TranslationForm(Parameters):
     max_cue_chars: int = Field(42, ge=8, le=200, description="Characters in a line of srt and vtt.")
     max_cue_seconds: float = Field(7.0, ge=0.5, le=60, description="Seconds of a cue of srt and vtt.")
 
+    @classmethod
+    def unknown(cls, values: Mapping[str, Any]) -> Iterable[str]:
+        yield from (name for name in super().unknown(values) if name not in ("advanced", "diarize"))
+        advanced = values.get("advanced")
+        if advanced is True or (isinstance(advanced, str) and advanced.strip().lower() == "true"):
+            yield "advanced"  # a switch elsewhere, which turns nothing on here
+        inside = _lenient(advanced)
+        yield from (f"advanced.{name}" for name in super().unknown(inside) if name not in ("advanced", "diarize"))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_speakers(cls, values: Any) -> Any:
+        if isinstance(values, dict):  # with what is in `advanced`: validators run from the last to the first
+            refuse_speakers(values)
+        return values
+
     @model_validator(mode="before")
     @classmethod
     def _spread_advanced(cls, values: Any) -> Any:
@@ -132,7 +159,9 @@ class TranslationForm(Parameters):
 
 
 class TranscriptionForm(TranslationForm):
-    language: str | None = Field(None, description="ISO 639, such as `en` or `eng`; by default, and with `auto`, it is detected.")
+    language: str | None = Field(
+        None, description="ISO 639, such as `en` or `eng`; by default, and with `auto`, it is detected."
+    )
     languages: Names = Field([], description="Languages to expect; detection chooses among them.")
     keywords: Names = Field([], description="Words to expect.")
     timestamp_granularities: Annotated[list[Literal["word", "segment"]], BeforeValidator(_listed)] = Field(

@@ -326,7 +326,9 @@ def test_errors_have_the_classes_of_the_sdk(client: openai.OpenAI, hello: bytes)
     with pytest.raises(openai.NotFoundError) as unknown:
         client.models.retrieve("no/such")
     check_error(unknown.value, "model", "model_not_found")
-    with pytest.raises(openai.BadRequestError, match=r"Invalid file format. Supported formats: \['flac', ") as undecodable:
+    with pytest.raises(
+        openai.BadRequestError, match=r"Invalid file format. Supported formats: \['flac', "
+    ) as undecodable:
         client.audio.transcriptions.create(model="whisper-1", file=("a.mp3", b"this is not audio at all"))
     check_error(undecodable.value, "file", "unsupported_audio")
 

@@ -65,7 +65,9 @@ REACHES = [
         ([("languages[]", "de")], [("languages", "german")]),
         ({"languages": ["de"]}, {"languages": "de"}),
     ),
-    Reaches("language", None, ([("language", "Auto")], [("advanced", '{"language": "auto"}')]), ({"language": "detect"},)),
+    Reaches(
+        "language", None, ([("language", "Auto")], [("advanced", '{"language": "auto"}')]), ({"language": "detect"},)
+    ),
     Reaches("language", "es", ([("language", "spa")],), ({"language": "es-419"},)),
     Reaches("language", None, ([("language", "")], []), ({"language": None}, {"language": ""}, {"languages": [""]})),
     Reaches(
@@ -361,7 +363,9 @@ REFUSED = [
         for name in ("text", "srt", "vtt", "verbose_json")
     ),
     refused("unknown include", "include", "logprobs", [("include[]", "everything")]),
-    refused("diarized_json", "response_format", "verbose_json", [("response_format", "diarized_json")]),
+    refused(
+        "diarized_json", "response_format", "not yet", [("response_format", "diarized_json")], code="unsupported_value"
+    ),
     refused("beam_size 0", "beam_size", "1", [("beam_size", "0")]),
     refused("beam_size 21", "beam_size", "20", [("beam_size", "21")]),
     refused("beam_size five", "beam_size", "integer", [("beam_size", "five")]),
@@ -456,8 +460,9 @@ REFUSED = [
     refused(
         "translated diarized_json",
         "response_format",
-        "verbose_json",
+        "not yet",
         [("response_format", "diarized_json")],
+        "unsupported_value",
         path=TRANSLATIONS,
     ),
     refused("translation, temperature 2", "temperature", "1", [("temperature", "2")], path=TRANSLATIONS),

@@ -4,7 +4,15 @@ import pytest
 from faster_whisper.tokenizer import _LANGUAGE_CODES
 
 from speaches.errors import InvalidRequest
-from speaches.transcription.languages import DETECTED, LONG_CODES, NAMES, candidates_of, code_of, code_or_detected, name_of
+from speaches.transcription.languages import (
+    DETECTED,
+    LONG_CODES,
+    NAMES,
+    candidates_of,
+    code_of,
+    code_or_detected,
+    name_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -12,9 +20,9 @@ from speaches.transcription.languages import DETECTED, LONG_CODES, NAMES, candid
     [
         ("en", "en"), ("EN", "en"), (" en ", "en"), ("en-US", "en"), ("en_GB", "en"), ("english", "en"), ("English", "en"),
         ("zh-CN", "zh"), ("yue", "yue"), ("mandarin", "zh"), ("castilian", "es"), ("iw", "he"), ("haw", "haw"), ("pt-BR", "pt"),
-        ("haitian creole", "ht"), ("nb-NO", "no"), ("fil", "tl"), ("fil-PH", "tl"), ("Filipino", "tl"), ("cmn-Hans-CN", "zh"), ("chi", "zh"),
-        ("zho", "zh"), ("ENG", "en"), ("deu", "de"), ("ger", "de"), ("fra", "fr"), ("fre", "fr"), ("spa", "es"), ("zh-yue", "yue"),
-        ("jav", "jw"), ("nob", "no"), ("nno", "nn"), ("per", "fa"), ("zh_Hant_TW", "zh"),
+        ("haitian creole", "ht"), ("nb-NO", "no"), ("fil", "tl"), ("fil-PH", "tl"), ("Filipino", "tl"), ("cmn-Hans-CN", "zh"),
+        ("chi", "zh"), ("zho", "zh"), ("ENG", "en"), ("deu", "de"), ("ger", "de"), ("fra", "fr"), ("fre", "fr"), ("spa", "es"),
+        ("zh-yue", "yue"), ("jav", "jw"), ("nob", "no"), ("nno", "nn"), ("per", "fa"), ("zh_Hant_TW", "zh"),
     ],
 )  # fmt: skip
 def test_a_language_may_be_called_by_code_or_name(asked: str, code: str) -> None:
