@@ -42,6 +42,9 @@ class CaptionsRequest(SpokenText):
     stream: bool = Field(False, description="Lines of JSON, or cues, as they are spoken.")
     max_cue_chars: Whole = Field(42, ge=8, le=200, description="Characters in a line of srt and vtt.")
     max_cue_seconds: Number = Field(7.0, ge=0.5, le=60, description="Seconds of a cue of srt and vtt.")
+    min_cue_seconds: Number = Field(
+        0.8, ge=0, le=10, description="Seconds that a cue stays at least where no other follows sooner."
+    )
 
 
 @router.post(
@@ -109,14 +112,19 @@ class _Captioned:
 
     async def subtitles(self) -> AsyncGenerator[bytes, None]:
         """Cues as they are spoken."""
-        made = Subtitles(CueOptions(max_chars=self.asked.max_cue_chars, max_seconds=self.asked.max_cue_seconds))
+        asked = self.asked
+        made = Subtitles(
+            CueOptions(
+                max_chars=asked.max_cue_chars, max_seconds=asked.max_cue_seconds, min_seconds=asked.min_cue_seconds
+            )
+        )
         number = 1
         async with self._speaking.spoken() as (answer, _, _):
             async for spoken in answer:
                 if cues := made.add(spoken.text, self._captions.add(spoken)):
                     yield self._lines(cues, number)
                     number += len(cues)
-        yield self._lines(made.finish(), number)
+        yield self._lines(made.finish(self._duration()), number)
 
     def _lines(self, cues: list[Cue], number: int) -> bytes:
         text = srt(cues, first=number) if self.asked.caption_format == "srt" else vtt(cues, header=number == 1)

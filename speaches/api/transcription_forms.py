@@ -26,7 +26,7 @@ from speaches.engines.base import DecodeOptions
 from speaches.errors import InvalidRequest
 from speaches.text.cues import CueOptions
 from speaches.transcription.activity import ActivityOptions
-from speaches.transcription.formats import ResponseFormat
+from speaches.transcription.formats import SUBTITLES, ResponseFormat
 from speaches.transcription.languages import candidates_of, code_or_detected
 from speaches.transcription.transcribe import TranscribeOptions
 
@@ -120,7 +120,10 @@ class TranslationForm(Parameters):
     condition_on_previous_text: bool = Field(False, description="Tell each window what was said before it.")
     without_timestamps: bool = Field(False, description="One segment for each window of up to 30 s; a little faster.")
     max_cue_chars: int = Field(42, ge=8, le=200, description="Characters in a line of srt and vtt.")
-    max_cue_seconds: float = Field(7.0, ge=0.5, le=60, description="Seconds of a cue of srt and vtt.")
+    max_cue_seconds: float = Field(7.0, ge=0.5, le=60, description="Seconds of a cue of srt, vtt and lrc.")
+    min_cue_seconds: float = Field(
+        0.8, ge=0, le=10, description="Seconds that a cue stays at least where no other follows sooner."
+    )
 
     @classmethod
     def unknown(cls, values: Mapping[str, Any]) -> Iterable[str]:
@@ -176,7 +179,7 @@ def check_combination(form: TranslationForm) -> None:
     """Raise InvalidRequest for parameters that contradict each other."""
     granularities, include = getattr(form, "timestamp_granularities", []), getattr(form, "include", [])
     # Segments are what there is by default: Vercel's AI SDK names them whatever the format.
-    if "word" in granularities and form.response_format not in ("verbose_json", "srt", "vtt"):
+    if "word" in granularities and form.response_format not in ("verbose_json", *SUBTITLES):
         raise InvalidRequest(
             "timestamp_granularities=word needs response_format=verbose_json.",
             param="timestamp_granularities",
@@ -192,7 +195,7 @@ def transcribe_options(
     """What the parameters ask of the pipeline."""
     language, candidates = _languages(form)
     hotwords = [form.hotwords, *getattr(form, "keywords", [])]
-    subtitles = form.response_format in ("srt", "vtt")
+    subtitles = form.response_format in SUBTITLES
     decode = DecodeOptions(
         task=task,
         language=language,
@@ -236,4 +239,4 @@ def _activity(form: TranslationForm) -> ActivityOptions:
 
 
 def cue_options(form: TranslationForm) -> CueOptions:
-    return CueOptions(max_chars=form.max_cue_chars, max_seconds=form.max_cue_seconds)
+    return CueOptions(max_chars=form.max_cue_chars, max_seconds=form.max_cue_seconds, min_seconds=form.min_cue_seconds)

@@ -107,6 +107,8 @@ class Segment:
     temperature: float = 0.0
     words: tuple[Word, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
+    language: str | None = None
+    """ISO 639-1, what is spoken in it; None where an engine leaves that to `Hypothesis`."""
 
 
 @dataclass(frozen=True)

@@ -139,4 +139,4 @@ class Hearing:
         kept = [segment for segment in hypothesis.segments if self.phantoms.keeps(segment, window.activity)]
         if kept:
             self._samples[hypothesis.language] += len(window.samples)
-        return [window.times.segment(segment) for segment in kept]
+        return [window.times.segment(replace(segment, language=hypothesis.language)) for segment in kept]

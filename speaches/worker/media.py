@@ -27,6 +27,8 @@ EXTENSIONS = {
     "text/html": "html",
     "application/x-subrip": "srt",
     "text/srt": "srt",
+    "text/x-lrc": "lrc",
+    "text/tab-separated-values": "tsv",
     "application/zip": "zip",
     "application/x-tar": "tar",
 }

@@ -211,7 +211,7 @@ async def test_subtitles_of_a_text(make_app: MakeApp, engines: FakeEngines) -> N
     assert srt.headers["content-type"] == "application/x-subrip; charset=utf-8"
     assert vtt.headers["content-type"] == "text/vtt; charset=utf-8"
     assert srt.text == (
-        "1\n00:00:00,000 --> 00:00:00,600\nHello there, my good old friend.\n\n"
+        "1\n00:00:00,000 --> 00:00:00,800\nHello there, my good old friend.\n\n"
         "2\n00:00:01,100 --> 00:00:01,400\nHow are you?\n\n"
         "3\n00:00:01,900 --> 00:00:02,200\nI am fine.\n\n"
     )

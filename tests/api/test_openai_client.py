@@ -190,7 +190,7 @@ def test_transcription(client: openai.OpenAI, hello: bytes) -> None:
     assert heard.usage.seconds == round(len(hello) / 32_000)
 
 
-@pytest.mark.parametrize("name", ["text", "srt", "vtt"])
+@pytest.mark.parametrize("name", ["text", "srt", "vtt", "lrc", "tsv"])
 def test_transcription_as_text(client: openai.OpenAI, hello: bytes, name: Any) -> None:
     text: Any = client.audio.transcriptions.create(model="whisper-1", file=("hello.wav", hello), response_format=name)
     assert isinstance(text, str)
@@ -205,6 +205,12 @@ def test_transcription_as_text(client: openai.OpenAI, hello: bytes, name: Any) -
             head, empty, times, words, *rest = text.split("\n")
             assert (head, empty, words, rest) == ("WEBVTT", "", TEXT, ["", ""])
             assert _seconds(times) == pytest.approx((0.4, 2.5), abs=0.8)
+        case "lrc":
+            line, end, *rest = text.split("\n")
+            assert (line[:4], line[10:], end[:4], len(end), rest) == ("[00:", TEXT, "[00:", 10, [""])
+        case "tsv":
+            head, row, *rest = text.split("\n")
+            assert (head, row.split("\t")[2:], rest) == ("start\tend\ttext", [TEXT], [""])
 
 
 def _seconds(times: str) -> tuple[float, float]:
@@ -270,7 +276,7 @@ def test_transcription_as_events(client: openai.OpenAI, say: Say) -> None:
 
 def test_silence_is_an_empty_text_in_every_format(http: httpx.Client) -> None:
     silent = wav(recording())
-    for name, text in {"text": "\n", "srt": "", "vtt": "WEBVTT\n\n"}.items():
+    for name, text in {"text": "\n", "srt": "", "vtt": "WEBVTT\n\n", "lrc": "", "tsv": "start\tend\ttext\n"}.items():
         answer = http.post("/v1/audio/transcriptions", files={"file": silent}, data={"response_format": name})
         assert (answer.status_code, answer.text) == (200, text)
     heard = http.post("/v1/audio/transcriptions", files={"file": silent}, data={"response_format": "verbose_json"})

@@ -491,7 +491,7 @@ async def test_streams_ignore_the_format_and_have_logprobs_only_when_asked(
     make_app: MakeApp, engines: FakeEngines
 ) -> None:
     async with serving(make_app()) as server, server.client() as client:
-        for name in ("json", "text", "srt", "vtt", "verbose_json"):
+        for name in ("json", "text", "srt", "vtt", "verbose_json", "lrc", "tsv"):
             answer: httpx.Response = await client.post(
                 URL, files={"file": SECOND}, data={"stream": "true", "response_format": name}
             )
