@@ -50,7 +50,7 @@ class SpokenText(Parameters):
         description="A voice of the model, a mix of its voices, one of OpenAI's thirteen names, a preset, or an object with its `id`.",
     )
     instructions: str | None = Field(None, description="Accepted; no engine here can follow them.")
-    response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
+    response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm", "g711_ulaw", "g711_alaw"] = "mp3"
     speed: Number = Field(1.0, ge=0.25, le=4.0)
     sample_rate: Whole | None = Field(
         None,

@@ -19,6 +19,8 @@ EXTENSIONS = {
     "audio/webm": "webm",
     "audio/pcm": "pcm",
     "audio/l16": "pcm",
+    "audio/pcmu": "ulaw",
+    "audio/pcma": "alaw",
     "video/mp4": "mp4",
     "video/webm": "webm",
     "application/json": "json",
