@@ -14,6 +14,7 @@ Errors raised on purpose. Anything else is a bug: it becomes a logged traceback 
     * TooBusy                   429
     * BadGateway                502
     * Unavailable               503
+        * IncompleteModel       503 model_incomplete
     * TimedOut                  504
 
 HTTP, SSE, WebSocket and job print the same envelope, `as_openai()`, as the API reference and the SDKs expect:
@@ -106,6 +107,10 @@ class BadGateway(SpeachesError):
 class Unavailable(SpeachesError):
     status = 503
     default_code = "service_unavailable"
+
+
+class IncompleteModel(Unavailable):
+    default_code = "model_incomplete"
 
 
 class TimedOut(SpeachesError):

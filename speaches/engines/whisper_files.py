@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from speaches.errors import Unavailable
+from speaches.errors import IncompleteModel
 
 
 def check_files(folder: Path) -> None:
-    """Raise Unavailable, naming the file, where one is missing or broken.
+    """Raise IncompleteModel, naming the file, where one is missing or broken.
 
     Without tokenizer.json faster-whisper asks the hub for another model's, and fails with an error of the network.
     """
@@ -29,10 +29,9 @@ def _is_whole(file: Path) -> bool:
         return False
 
 
-def _incomplete(what: str) -> Unavailable:
-    return Unavailable(
+def _incomplete(what: str) -> IncompleteModel:
+    return IncompleteModel(
         f"{what}. Delete the model and download it again, or put the file there: the model's own page on the hub has it, as a rule;"
         " tokenizer.json is the same as that of the OpenAI model which it was made from.",
         param="model",
-        code="model_incomplete",
     )

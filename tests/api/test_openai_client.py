@@ -257,7 +257,7 @@ def test_verbose_json_has_exactly_these_fields(
     for segment in heard.get("segments", []):
         assert set(segment) == {
             "id", "seek", "start", "end", "text", "tokens", "temperature", "avg_logprob", "compression_ratio",
-            "no_speech_prob",
+            "no_speech_prob", "language",
         }  # fmt: skip
     for word in heard.get("words", []):
         assert set(word) == {"word", "start", "end"}

@@ -44,6 +44,8 @@ def seconds_of(answer: httpx.Response) -> float:
     kind = answer.headers["content-type"]
     if kind == "audio/pcm":
         return len(answer.content) / 2 / 24_000
+    if kind in ("audio/PCMU", "audio/PCMA"):
+        return len(answer.content) / 8_000
     return len(decode(answer.content)) / 16_000
 
 

@@ -10,7 +10,6 @@ import subprocess
 import tempfile
 import wave
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from speaches.audio.encode import encode, streaming_encoder, with_length
 from speaches.audio.formats import AAC_RATES, FORMATS, MP3_RATES, OPUS_RATES, check_rate, lead
 from speaches.audio.pcm import to_pcm16
 from speaches.errors import InvalidRequest
+from tests.audio.files import LAWS, by_law
 from tests.recordings import level, noise, pitch, silence, tone
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def readers(name: str, data: bytes) -> list[Callable[[bytes, int], Samples]]:
     if name == "pcm":
         return [_as_it_is]
     if name in LAWS:
-        return [partial(_by_law, LAWS[name])]
+        return [lambda data, _: by_law(name, data)]
     # libsndfile has no AAC, and gives up on FLAC of unknown length.
     if name == "aac" or (name == "flac" and soundfile.info(io.BytesIO(data)).frames > 2**40):
         return [by_ffmpeg]
@@ -69,16 +69,6 @@ def readers(name: str, data: bytes) -> list[Callable[[bytes, int], Samples]]:
 
 def read(name: str, data: bytes, rate: int) -> Samples:
     return readers(name, data)[0](data, rate)
-
-
-LAWS = {"g711_ulaw": "ULAW", "g711_alaw": "ALAW"}
-
-
-def _by_law(law: str, data: bytes, rate: int) -> Samples:
-    samples, _ = soundfile.read(
-        io.BytesIO(data), samplerate=rate, channels=1, format="RAW", subtype=law, dtype="float32"
-    )
-    return np.asarray(samples, np.float32)
 
 
 def _as_it_is(data: bytes, rate: int) -> Samples:

@@ -9,7 +9,7 @@ import pytest
 
 from speaches.app import create_app
 from speaches.engines.whisper_files import check_files
-from speaches.errors import Unavailable
+from speaches.errors import IncompleteModel
 from speaches.settings import Settings
 from tests.api.serving import serving
 from tests.recordings import tone, wav
@@ -34,10 +34,10 @@ def test_a_whole_model_is_taken(folder: Path) -> None:
 def test_a_file_that_is_missing_or_broken_is_named(folder: Path, name: str) -> None:
     for broken in (b"", b"{", b'{"half": ', b"\xff\xfe\x00", b"version https://git-lfs.github.com/spec/v1"):
         (folder / name).write_bytes(broken)
-        with pytest.raises(Unavailable, match=f"its {name} is broken"):
+        with pytest.raises(IncompleteModel, match=f"its {name} is broken"):
             check_files(folder)
     (folder / name).unlink()
-    with pytest.raises(Unavailable, match=f"no {name}.*download it again"):
+    with pytest.raises(IncompleteModel, match=f"no {name}.*download it again"):
         check_files(folder)
 
 
