@@ -91,7 +91,7 @@ def _middleware(server: Server) -> list[Middleware]:
         allow_origins=server.settings.allow_origins,
         allow_methods=["*"],
         allow_headers=["*"],
-        expose_headers=["x-request-id", "x-cache", "location"],
+        expose_headers=["x-request-id", "x-cache", "x-ignored-parameters", "location"],
     )
     return [
         Middleware(Edge, metrics=server.metrics),

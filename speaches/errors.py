@@ -3,6 +3,7 @@ Errors raised on purpose. Anything else is a bug: it becomes a logged traceback 
 
 * SpeachesError                 500
     * InvalidRequest            400
+        * UnsupportedAudio      400 unsupported_audio
         * Unauthorized          401
         * Forbidden             403
         * NotFound              404
@@ -10,10 +11,10 @@ Errors raised on purpose. Anything else is a bug: it becomes a logged traceback 
         * MethodNotAllowed      405
         * Conflict              409
         * TooLarge              413
-        * UnsupportedAudio      415
     * TooBusy                   429
     * BadGateway                502
     * Unavailable               503
+        * IncompleteModel       503 model_incomplete
     * TimedOut                  504
 
 HTTP, SSE, WebSocket and job print the same envelope, `as_openai()`, as the API reference and the SDKs expect:
@@ -88,7 +89,7 @@ class TooLarge(InvalidRequest):
 
 
 class UnsupportedAudio(InvalidRequest):
-    status = 415
+    # A 400 as OpenAI's, whose SDKs raise BadRequestError for it; there is no class of theirs for a 415.
     default_code = "unsupported_audio"
 
 
@@ -106,6 +107,10 @@ class BadGateway(SpeachesError):
 class Unavailable(SpeachesError):
     status = 503
     default_code = "service_unavailable"
+
+
+class IncompleteModel(Unavailable):
+    default_code = "model_incomplete"
 
 
 class TimedOut(SpeachesError):

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 from starlette.responses import Response
 
 from speaches.api.middleware import ClientGone
+from speaches.api.validation import shortened
 from speaches.concurrency import race
 from speaches.errors import SpeachesError, internal_error
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+LONGEST_IGNORED = 1000  # characters of names in the header that tells of them
 
 
 async def until_gone(request: Request, work: Awaitable[T]) -> T:
@@ -36,6 +39,23 @@ async def until_gone(request: Request, work: Awaitable[T]) -> T:
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def note_ignored(request: Request, names: Iterable[str]) -> None:
+    """Have the names of parameters that mean nothing here told: in a header of the answer, whatever it is, and in the log."""
+    told: list[str] = []
+    for name in names:
+        # They come from outside: quoted, they can be no other header, no second line of the log, and no two names.
+        quoted = quote(shortened(name), safe="[]", errors="replace")
+        if quoted in told:
+            continue
+        if sum(map(len, told)) + len(quoted) > LONGEST_IGNORED:
+            told.append("...")
+            break
+        told.append(quoted)
+    if told:
+        request.state.ignored_parameters = ", ".join(told)
+        logger.info("%s: ignored parameters: %s", request.state.request_id, request.state.ignored_parameters)
 
 
 class StreamedAnswer(Response):

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from pydantic import BeforeValidator, Field
 from starlette.responses import Response
 
-from speaches.api.answers import json_line, sse_events, streamed, until_gone
+from speaches.api.answers import json_line, note_ignored, sse_events, streamed, until_gone
 from speaches.api.speech import Speaking, SpokenText, check, completed, deltas, rate_of, usage_of
 from speaches.api.state import Server, server_of
 from speaches.api.validation import Number, Whole
@@ -42,6 +42,9 @@ class CaptionsRequest(SpokenText):
     stream: bool = Field(False, description="Lines of JSON, or cues, as they are spoken.")
     max_cue_chars: Whole = Field(42, ge=8, le=200, description="Characters in a line of srt and vtt.")
     max_cue_seconds: Number = Field(7.0, ge=0.5, le=60, description="Seconds of a cue of srt and vtt.")
+    min_cue_seconds: Number = Field(
+        0.8, ge=0, le=10, description="Seconds that a cue stays at least where no other follows sooner."
+    )
 
 
 @router.post(
@@ -52,6 +55,7 @@ class CaptionsRequest(SpokenText):
 async def create_captions(request: Request, body: CaptionsRequest) -> Response:
     """Speech of a text, and when each of its words is spoken."""
     server = server_of(request)
+    note_ignored(request, body.ignored)
     await check(body, server)
     return await until_gone(request, _answer(server, body, request.state.request_id))
 
@@ -108,14 +112,19 @@ class _Captioned:
 
     async def subtitles(self) -> AsyncGenerator[bytes, None]:
         """Cues as they are spoken."""
-        made = Subtitles(CueOptions(max_chars=self.asked.max_cue_chars, max_seconds=self.asked.max_cue_seconds))
+        asked = self.asked
+        made = Subtitles(
+            CueOptions(
+                max_chars=asked.max_cue_chars, max_seconds=asked.max_cue_seconds, min_seconds=asked.min_cue_seconds
+            )
+        )
         number = 1
         async with self._speaking.spoken() as (answer, _, _):
             async for spoken in answer:
                 if cues := made.add(spoken.text, self._captions.add(spoken)):
                     yield self._lines(cues, number)
                     number += len(cues)
-        yield self._lines(made.finish(), number)
+        yield self._lines(made.finish(self._duration()), number)
 
     def _lines(self, cues: list[Cue], number: int) -> bytes:
         text = srt(cues, first=number) if self.asked.caption_format == "srt" else vtt(cues, header=number == 1)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from speaches.api.answers import sse, sse_events, streamed, until_gone
+from speaches.api.answers import note_ignored, sse, sse_events, streamed, until_gone
 from speaches.api.chat_audio import file_of
 from speaches.api.chat_request import Asked
 from speaches.api.state import Server, server_of
@@ -63,6 +63,7 @@ async def create_chat_completion(request: Request) -> Response:
     server = server_of(request)
     # Not request.body(), which would keep megabytes of recordings for as long as the LLM takes.
     asked = await server.threads.run(Asked.read, b"".join([part async for part in request.stream()]))
+    note_ignored(request, asked.ignored)
     return await until_gone(request, _Turn(server, asked).answer(request.state.request_id))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
+from speaches.api.speakers import refuse_diarizing_model
 from speaches.api.transcription_forms import TranscriptionForm
 from speaches.api.validation import LanguageTag, M, Number, Parameters, Whole, json_object, validated
 from speaches.chat.messages import AudioPart, SpokenAnswer, audio_parts, spoken_answer
@@ -35,6 +36,14 @@ class Asked:
     hearing: TranscriptionForm
     speech: SpeechExtras
 
+    @property
+    def ignored(self) -> list[str]:
+        """Names among what is for us; what is for the LLM is its own."""
+        return [
+            *(f"transcription_extra_body.{name}" for name in self.hearing.ignored),
+            *(f"speech_extra_body.{name}" for name in self.speech.ignored),
+        ]
+
     @staticmethod
     def read(body: bytes) -> Asked:
         """Raises InvalidRequest. Slow for megabytes: not for the event loop."""
@@ -44,6 +53,7 @@ class Asked:
         for name in ("transcription_model", "speech_model"):
             if not isinstance(values.get(name), str | None):
                 raise InvalidRequest(f"{name} must be the name of a model.", param=name, code="invalid_value")
+        refuse_diarizing_model(values.get("transcription_model"), "transcription_model")
         if not isinstance(values.get("messages"), list):
             raise InvalidRequest(
                 "Missing required parameter: 'messages'.", param="messages", code="missing_required_parameter"

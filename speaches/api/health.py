@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from speaches.api.answers import until_gone
 from speaches.api.state import server_of
-from speaches.errors import SpeachesError
+from speaches.errors import SpeachesError, Unavailable
 from speaches.selftest import SelfTest
 
 router = APIRouter(tags=["Health"])
@@ -26,15 +26,23 @@ async def health() -> dict[str, str]:
 
 @router.get("/readyz")
 async def ready(request: Request) -> JSONResponse:
-    """Ready: 503 while models preload, then 200."""
-    is_ready = server_of(request).ready
-    return JSONResponse({"status": "ready" if is_ready else "preloading"}, status_code=200 if is_ready else 503)
+    """Ready: 503 while models preload, then 200; 503 with the models and reasons where some of PRELOAD_MODELS could not be had."""
+    server = server_of(request)
+    if server.ready:
+        return JSONResponse({"status": "ready"})
+    if server.preloading:
+        return JSONResponse({"status": "preloading"}, status_code=503)
+    missing = [{"model": name, "reason": reason} for name, reason in server.models.missing.items()]
+    told = " ".join(f"Model {one['model']} of PRELOAD_MODELS is not ready: {one['reason']}" for one in missing)
+    error = Unavailable(f"{told} A request for it that succeeds makes the server ready.", code="preload_failed")
+    return JSONResponse({"status": "failed", "missing": missing} | error.as_openai(), status_code=503)
 
 
 @router.get("/ping")
 async def ping(request: Request) -> Response:
-    """The same for Runpod's load balancer, which takes 204 for "still starting"."""
-    return Response(status_code=200 if server_of(request).ready else 204)
+    """The same for Runpod's load balancer, which takes 204 for "still starting" and 503 for "unhealthy"."""
+    server = server_of(request)
+    return Response(status_code=200 if server.ready else 204 if server.preloading else 503)
 
 
 @router.get("/metrics")

@@ -66,7 +66,10 @@ class Edge:
             nonlocal status
             if message["type"] in ("http.response.start", "websocket.http.response.start", "websocket.accept"):
                 status = message.get("status", 101)
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["x-request-id"] = request_id
+                if ignored := scope["state"].get("ignored_parameters"):
+                    headers["x-ignored-parameters"] = ignored
             await send(message)
 
         with self._metrics.in_progress():

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from pydantic import BeforeValidator, Field
 from starlette.responses import Response
 
-from speaches.api.answers import sse_events, streamed, until_gone
+from speaches.api.answers import note_ignored, sse_events, streamed, until_gone
 from speaches.api.state import Server, server_of
 from speaches.api.validation import LanguageTag, Number, Parameters, Whole
 from speaches.engines.base import Task
@@ -50,7 +50,7 @@ class SpokenText(Parameters):
         description="A voice of the model, a mix of its voices, one of OpenAI's thirteen names, a preset, or an object with its `id`.",
     )
     instructions: str | None = Field(None, description="Accepted; no engine here can follow them.")
-    response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
+    response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm", "g711_ulaw", "g711_alaw"] = "mp3"
     speed: Number = Field(1.0, ge=0.25, le=4.0)
     sample_rate: Whole | None = Field(
         None,
@@ -79,6 +79,7 @@ class SpeechRequest(SpokenText):
 async def create_speech(request: Request, body: SpeechRequest) -> Response:
     """Speech of a text."""
     server = server_of(request)
+    note_ignored(request, body.ignored)
     await check(body, server)
     return await until_gone(request, _made(server, body, request.state.request_id))
 

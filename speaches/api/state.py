@@ -47,14 +47,18 @@ class Server:
         """Realtime sessions that are open."""
         self.speech_cache = SpeechCache(settings.speech_cache_bytes)
         self.presets = Presets(settings.voices_dir or default_folder(os.environ))
-        self.ready = not settings.preload_models
-        """False while models preload."""
+        self.preloading = bool(settings.preload_models)
 
     @property
     def audio_limits(self) -> AudioLimits:
         from speaches.audio.decode import AudioLimits
 
         return AudioLimits.of(self.settings)
+
+    @property
+    def ready(self) -> bool:
+        """Whether all models are there that PRELOAD_MODELS names."""
+        return not self.preloading and not self.models.missing
 
     async def preset(self, name: str | None) -> Preset | None:
         """The voice that was kept under this name or id."""
@@ -65,8 +69,9 @@ class Server:
             await self.models.preload()
         except Exception:  # a bug, of an engine perhaps: the server serves all the same, and its log must say so
             logger.exception("Preloading broke off.")
+            self.models.missing["PRELOAD_MODELS"] = "Preloading broke off; the server's log has the reason."
         finally:
-            self.ready = True
+            self.preloading = False
 
     async def close(self) -> None:
         await self.calls.close()

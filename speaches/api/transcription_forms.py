@@ -6,6 +6,7 @@ https://platform.openai.com/docs/api-reference/audio/createTranscription
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -19,13 +20,14 @@ from pydantic import (
     model_validator,
 )
 
+from speaches.api.speakers import refuse_speakers
 from speaches.api.validation import Parameters, shortened
 from speaches.engines.base import DecodeOptions
 from speaches.errors import InvalidRequest
 from speaches.text.cues import CueOptions
 from speaches.transcription.activity import ActivityOptions
-from speaches.transcription.formats import ResponseFormat
-from speaches.transcription.languages import code_of
+from speaches.transcription.formats import SUBTITLES, ResponseFormat
+from speaches.transcription.languages import candidates_of, code_or_detected
 from speaches.transcription.transcribe import LONGEST_SPEECH, TranscribeOptions
 
 LADDER = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -47,6 +49,15 @@ def _object(value: Any) -> Any:
         return json.loads(value)
     except (ValueError, RecursionError):
         raise ValueError("should be a JSON object") from None
+
+
+def _lenient(value: Any) -> dict[str, Any]:
+    """`advanced` as an object; an empty one where it is none, which is told of elsewhere."""
+    try:
+        value = _object(value)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _naming_fields(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
@@ -109,7 +120,26 @@ class TranslationForm(Parameters):
     condition_on_previous_text: bool = Field(False, description="Tell each window what was said before it.")
     without_timestamps: bool = Field(False, description="One segment for each window of up to 30 s; a little faster.")
     max_cue_chars: int = Field(42, ge=8, le=200, description="Characters in a line of srt and vtt.")
-    max_cue_seconds: float = Field(7.0, ge=0.5, le=60, description="Seconds of a cue of srt and vtt.")
+    max_cue_seconds: float = Field(7.0, ge=0.5, le=60, description="Seconds of a cue of srt, vtt and lrc.")
+    min_cue_seconds: float = Field(
+        0.8, ge=0, le=10, description="Seconds that a cue stays at least where no other follows sooner."
+    )
+
+    @classmethod
+    def unknown(cls, values: Mapping[str, Any]) -> Iterable[str]:
+        yield from (name for name in super().unknown(values) if name not in ("advanced", "diarize"))
+        advanced = values.get("advanced")
+        if advanced is True or (isinstance(advanced, str) and advanced.strip().lower() == "true"):
+            yield "advanced"  # a switch elsewhere, which turns nothing on here
+        inside = _lenient(advanced)
+        yield from (f"advanced.{name}" for name in super().unknown(inside) if name not in ("advanced", "diarize"))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_speakers(cls, values: Any) -> Any:
+        if isinstance(values, dict):  # with what is in `advanced`: validators run from the last to the first
+            refuse_speakers(values)
+        return values
 
     @model_validator(mode="before")
     @classmethod
@@ -132,7 +162,9 @@ class TranslationForm(Parameters):
 
 
 class TranscriptionForm(TranslationForm):
-    language: str | None = Field(None, description="ISO 639-1, such as `en`; by default it is detected.")
+    language: str | None = Field(
+        None, description="ISO 639, such as `en` or `eng`; by default, and with `auto`, it is detected."
+    )
     languages: Names = Field([], description="Languages to expect; detection chooses among them.")
     keywords: Names = Field([], description="Words to expect.")
     timestamp_granularities: Annotated[list[Literal["word", "segment"]], BeforeValidator(_listed)] = Field(
@@ -147,7 +179,7 @@ def check_combination(form: TranslationForm) -> None:
     """Raise InvalidRequest for parameters that contradict each other."""
     granularities, include = getattr(form, "timestamp_granularities", []), getattr(form, "include", [])
     # Segments are what there is by default: Vercel's AI SDK names them whatever the format.
-    if "word" in granularities and form.response_format not in ("verbose_json", "srt", "vtt"):
+    if "word" in granularities and form.response_format not in ("verbose_json", *SUBTITLES):
         raise InvalidRequest(
             "timestamp_granularities=word needs response_format=verbose_json.",
             param="timestamp_granularities",
@@ -163,7 +195,7 @@ def transcribe_options(
     """What the parameters ask of the pipeline."""
     language, candidates = _languages(form)
     hotwords = [form.hotwords, *getattr(form, "keywords", [])]
-    subtitles = form.response_format in ("srt", "vtt")
+    subtitles = form.response_format in SUBTITLES
     decode = DecodeOptions(
         task=task,
         language=language,
@@ -182,11 +214,10 @@ def transcribe_options(
 
 def _languages(form: TranslationForm) -> tuple[str | None, tuple[str, ...]]:
     """The language, or those that may be detected."""
-    language = getattr(form, "language", None)
-    if language:
-        return code_of(language), ()
+    if language := code_or_detected(getattr(form, "language", None)):
+        return language, ()
     try:
-        codes = tuple(dict.fromkeys(code_of(name) for name in getattr(form, "languages", []) if name.strip()))
+        codes = candidates_of(getattr(form, "languages", []))
     except InvalidRequest as error:
         raise InvalidRequest(error.message, param="languages", code="invalid_value") from None
     return (codes[0] if len(codes) == 1 else None), codes
@@ -208,4 +239,4 @@ def _activity(form: TranslationForm) -> ActivityOptions:
 
 
 def cue_options(form: TranslationForm) -> CueOptions:
-    return CueOptions(max_chars=form.max_cue_chars, max_seconds=form.max_cue_seconds)
+    return CueOptions(max_chars=form.max_cue_chars, max_seconds=form.max_cue_seconds, min_seconds=form.min_cue_seconds)

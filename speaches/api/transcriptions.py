@@ -107,7 +107,7 @@ async def _whole(hearing: _Heard) -> Response:
         asked = getattr(form, "timestamp_granularities", [])
         parts = {"words": "word" in asked, "with_segments": not asked or "segment" in asked}
         return JSONResponse(formats.as_verbose_json(segments, outcome, task=decode.task, **parts))
-    text = formats.as_text(name, segments, cue_options(form))
+    text = formats.as_text(name, segments, cue_options(form), outcome.duration)
     return Response(text, headers={"content-type": formats.CONTENT_TYPES[name]})
 
 

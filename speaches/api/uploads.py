@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
+from speaches.api.answers import note_ignored
 from speaches.api.validation import Parameters, json_object, validated
 from speaches.errors import InvalidRequest
 from speaches.transcription.transcribe import Source
@@ -50,7 +51,9 @@ async def read_upload(request: Request, kind: type[P], threads: Threads) -> Uplo
     if content_type == "application/json" or content_type.endswith("+json"):
         body = await request.body()
         source, values = await threads.run(_from_json, body)  # base64 of megabytes is not for the event loop
-        return Upload(source, validated(kind, values))
+        parameters = validated(kind, values)
+        note_ignored(request, parameters.ignored)
+        return Upload(source, parameters)
     raise InvalidRequest(
         f"Send the audio as multipart/form-data with a field 'file', or as JSON with base64; got {content_type or 'no content type'!r}.",
         param="file",
@@ -72,16 +75,18 @@ async def _read_form(request: Request, kind: type[P]) -> Upload[P]:
     form = await read_form(request)
     file = form.get("file")
     try:
-        for _, other in form.multi_items():
-            if isinstance(other, UploadFile) and other is not file:
-                await other.close()
+        others = [(name, one) for name, one in form.multi_items() if isinstance(one, UploadFile) and one is not file]
+        for _, other in others:
+            await other.close()
         if not isinstance(file, UploadFile):
             raise InvalidRequest(
                 "Missing required parameter: 'file'. Send the audio as a file field of the form.",
                 param="file",
                 code="missing_required_parameter",
             )
-        return Upload(Source(file.file, file.content_type or ""), validated(kind, form_values(form)))
+        parameters = validated(kind, form_values(form))
+        note_ignored(request, (*parameters.ignored, *(name for name, _ in others)))
+        return Upload(Source(file.file, file.content_type or ""), parameters)
     except BaseException:
         await form.close()
         raise

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, TypeAlias, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Self, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
 from speaches.errors import InvalidRequest
 
@@ -15,7 +23,29 @@ LONGEST_QUOTE = 60  # characters of a wrong value, or name, that a message repea
 
 
 class Parameters(BaseModel):
-    """Parameters of a request. Null and empty mean absent, as clients send them for what a user left alone; unknown ones are ignored."""
+    """Parameters of a request. Null and empty mean absent, as clients send them for what a user left alone; unknown ones are
+    ignored, but noted."""
+
+    _ignored: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """Names that came with a value and mean nothing here."""
+        return self._ignored
+
+    @classmethod
+    def unknown(cls, values: Mapping[str, Any]) -> Iterable[str]:
+        """Those of the names that are no parameters. They come from outside and may hold anything."""
+        known = {*cls.model_fields, *(field.alias for field in cls.model_fields.values() if field.alias)}
+        return (name for name, value in values.items() if name not in known and value is not None and value != "")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _note_unknown(cls, values: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        parameters = validate(values)
+        if isinstance(values, dict):
+            parameters._ignored = tuple(cls.unknown(values))
+        return parameters
 
     @model_validator(mode="before")
     @classmethod

@@ -11,7 +11,7 @@ from pydantic import Field
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
-from speaches.api.answers import until_gone
+from speaches.api.answers import note_ignored, until_gone
 from speaches.api.models import found_model, listed_models
 from speaches.api.openapi import Body
 from speaches.api.speech import SpeechRequest, create_speech
@@ -181,7 +181,9 @@ async def create_voice(request: Request) -> dict[str, Any]:
             param="audio_sample",
             code="unsupported_value",
         )
-    return await until_gone(request, _create(server_of(request), validated(VoiceForm, values)))
+    asked = validated(VoiceForm, values)
+    note_ignored(request, asked.ignored)
+    return await until_gone(request, _create(server_of(request), asked))
 
 
 @router.delete("/v1/audio/voices/{voice_id:path}")

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 FORMATS = "aac,aiff,amr,ape,asf,au,avi,caf,flac,flv,g722,gsm,matroska,mov,mp3,mpeg,mpegts,ogg,rm,sox,tta,voc,w64,wav,webm,wv,s16le"
 """Demuxers that read one file and nothing else. hls, dash, concat, and the like are not among them."""
 
+SUPPORTED = ("flac", "m4a", "mp3", "mp4", "mpeg", "mpga", "oga", "ogg", "wav", "webm")
+"""What OpenAI's API takes, in the words of its message; FORMATS has more."""
+
 RAW_TYPES = ("audio/pcm", "audio/raw", "audio/l16")
 """Content types of headerless audio: s16le, mono, 16 kHz."""
 
@@ -186,7 +189,7 @@ def _open(file: BinaryIO, content_type: str) -> Any:
         )
     except (av.error.FFmpegError, ValueError, OSError) as error:
         raise UnsupportedAudio(
-            "The file could not be read as audio. Supported are flac, mp3, mp4, mpeg, mpga, m4a, ogg, wav, webm and most others.",
+            f"Invalid file format. Supported formats: {list(SUPPORTED)} and most others; this file could not be read as audio.",
             param="file",
         ) from error
 

@@ -1,4 +1,4 @@
-"""Samples -> wav, mp3, flac, opus, aac or pcm, by PyAV, a block at a time.
+"""Samples -> wav, mp3, flac, opus, aac, pcm or G.711, by PyAV, a block at a time.
 
 One encoder serves a whole answer: an encoder for each block would put a click at every join.
 """

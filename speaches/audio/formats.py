@@ -12,6 +12,7 @@ FINE_RATE = 48_000  # Hz, at which a frame of mp3 or aac is short enough for len
 RATES = (8_000, 48_000)  # Hz, the slowest and fastest that may be asked for
 OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
 AAC_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+G711_RATE = 8_000  # Hz, the only one of G.711
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 SURPLUS = 0.0298  # seconds by which a stream may be longer than its speech: it is promised to be less than 30 ms
 FADE = 0.02  # seconds at the start of the speech that a decoder may fade in
@@ -70,6 +71,9 @@ FORMATS = {
     "flac": AudioFormat("audio/flac", "flac", "flac", (("metadata_header_padding", "0"),)),
     "wav": AudioFormat("audio/wav"),
     "pcm": AudioFormat("audio/pcm"),
+    # What telephones take, without a header: https://www.rfc-editor.org/rfc/rfc3551#section-4.5.14
+    "g711_ulaw": AudioFormat("audio/PCMU", "mulaw", "pcm_mulaw", rates=(G711_RATE,), rate=G711_RATE),
+    "g711_alaw": AudioFormat("audio/PCMA", "alaw", "pcm_alaw", rates=(G711_RATE,), rate=G711_RATE),
 }
 
 

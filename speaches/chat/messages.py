@@ -17,7 +17,7 @@ OWN_FIELDS = (
     "speech_extra_body",
 )
 """Fields of a request that are for us, not for the LLM."""
-AUDIO_FORMATS = ("wav", "mp3", "flac", "aac", "opus", "pcm16")
+AUDIO_FORMATS = ("wav", "mp3", "flac", "aac", "opus", "pcm16", "g711_ulaw", "g711_alaw")
 RAW_FORMATS = ("pcm16", "pcm")
 """Of audio in messages: s16le, mono, 24 kHz, without a header. All others tell what they are themselves."""
 

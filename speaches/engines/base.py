@@ -109,6 +109,8 @@ class Segment:
     temperature: float = 0.0
     words: tuple[Word, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
+    language: str | None = None
+    """ISO 639-1, what is spoken in it; None where an engine leaves that to `Hypothesis`."""
 
     def moved(self, seconds: float) -> Segment:
         """The same, so much later."""

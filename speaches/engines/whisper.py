@@ -29,6 +29,7 @@ from speaches.engines.whisper_decoding import (
     within,
 )
 from speaches.engines.word_times import whole_words
+from speaches.engines.whisper_files import check_files
 from speaches.text.plain import plain
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def _card_languages(card: Path) -> tuple[str, ...]:
 
 def load(folder: Path | None, settings: Settings) -> Whisper:
     assert folder is not None, "no Whisper model is built in"
+    check_files(folder)
     return Whisper(folder, settings)
 
 

@@ -48,6 +48,8 @@ class Models:
         self.aliases = Aliases(settings.model_aliases)
         self.hub = Hub.of(settings, kinds, os.environ)
         self.downloads = Downloads(self.hub.download)
+        self.missing: dict[str, str] = {}
+        """Why a model of PRELOAD_MODELS is not there, by its name; it goes when a request has the model after all."""
         ttls = {Task.STT: settings.stt_model_ttl, Task.TTS: settings.tts_model_ttl}
         ttls |= dict.fromkeys((Task.VAD, Task.END_OF_TURN, Task.DENOISING), settings.vad_model_ttl)
         self.pool = Pool(
@@ -91,6 +93,7 @@ class Models:
         model = await self.get(name, task)
         async with self.pool.use(model) as loaded:
             yield loaded
+        self._is_there(model)
 
     async def listed(self) -> list[tuple[str, Model]]:
         """What is on disk by id, then each alias whose target is."""
@@ -108,13 +111,15 @@ class Models:
         await self._threads.run(delete, model)
 
     async def preload(self) -> None:
-        """Download if need be, load and warm up what PRELOAD_MODELS names. A model that fails is logged and left out."""
+        """Download if need be, load and warm up what PRELOAD_MODELS names. A model that fails is logged, and told in `missing`."""
         for name in self._settings.preload_models:
             try:
                 await self._preload(name)
             except SpeachesError as error:
+                self.missing[name] = error.message
                 logger.error("Model %s of PRELOAD_MODELS is not ready: %s", name, error)
             except Exception:  # a bug of one engine must not keep the models after it from being ready
+                self.missing[name] = "It failed; the server's log has the reason."
                 logger.exception("Model %s of PRELOAD_MODELS is not ready.", name)
 
     async def close(self) -> None:
@@ -162,7 +167,13 @@ class Models:
         )
 
     def _load(self, model: Model) -> Engine:
-        return self._kinds[model.engine].load(model.folder, self._settings)
+        engine = self._kinds[model.engine].load(model.folder, self._settings)
+        self._is_there(model)
+        return engine
+
+    def _is_there(self, model: Model) -> None:
+        for name in [name for name in self.missing if self.aliases.resolve(name) == model.id]:
+            self.missing.pop(name, None)
 
     def _schedule(self, model: Model, engine: Any) -> Scheduler[Any, Any] | None:
         settings = self._settings

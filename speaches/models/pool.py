@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from speaches.concurrency import step_back
 from speaches.engines.base import Engine, Task
-from speaches.errors import Conflict, NotFound, SpeachesError, TimedOut
+from speaches.errors import Conflict, IncompleteModel, NotFound, SpeachesError, TimedOut
 from speaches.scheduling import Scheduler
 
 if TYPE_CHECKING:
@@ -151,6 +151,9 @@ class Pool:
         started = perf_counter()
         try:
             engine = await asyncio.get_running_loop().run_in_executor(self._threads, self._load, model)
+        except IncompleteModel as error:
+            message = f"Model {model.id!r} could not be loaded: {error.message}"
+            raise IncompleteModel(message, param=error.param) from error
         except Exception as error:
             logger.exception("Model %s could not be loaded.", model.id)
             raise SpeachesError(

@@ -25,7 +25,7 @@ from speaches.realtime.fields import (
     speech_only,
 )
 from speaches.realtime.reading import Part, an_object, read
-from speaches.transcription.languages import code_of
+from speaches.transcription.languages import code_or_detected
 
 # Of a session or an item as JSON: some clients close at a frame of 512 KiB, and no event is to have more than 256.
 MOST_BYTES = 192 * 1024
@@ -136,7 +136,7 @@ def _built(values: dict[str, Any]) -> SessionConfig:
         [transcription.language or "en", *transcription.languages] if transcription else ()
     ):
         try:
-            code_of(language)
+            code_or_detected(language)
         except InvalidRequest as error:
             place = f"languages[{number - 1}]" if number else "language"
             raise InvalidRequest(

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 from pydantic import BeforeValidator, Field
 
 from speaches.realtime.reading import Id, Part, Whole
-from speaches.transcription.languages import code_of
+from speaches.transcription.languages import candidates_of, code_or_detected
 
 MOST_TOOLS = 128
 MOST_TOKENS = 2**31 - 1  # more is no integer to many clients and LLMs
@@ -63,14 +63,14 @@ class Transcription(Part):
     @property
     def code(self) -> str | None:
         """The language's ISO 639-1 code; None where it is to be detected."""
-        if self.language:
-            return code_of(self.language)
+        if code := code_or_detected(self.language):
+            return code
         return self.codes[0] if len(self.codes) == 1 else None
 
     @property
     def codes(self) -> tuple[str, ...]:
         """The codes of those that detection may choose from; empty for all."""
-        return () if self.language else tuple(dict.fromkeys(map(code_of, self.languages)))
+        return () if code_or_detected(self.language) else candidates_of(self.languages)
 
 
 class NoiseReduction(Part):

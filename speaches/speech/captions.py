@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -91,8 +92,9 @@ class Subtitles:
             letters -= len("".join(self._open.pop(0).text.split()))
         return complete
 
-    def finish(self) -> list[Cue]:
-        return list(cues.cues(self._open, self._options))
+    def finish(self, until: float = math.inf) -> list[Cue]:
+        """The rest, of audio that ends after `until` seconds."""
+        return list(cues.cues(self._open, self._options, until))
 
 
 def _spaced(text: str, words: Sequence[SpokenWord]) -> Iterator[cues.Spoken]:

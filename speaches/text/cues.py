@@ -7,9 +7,10 @@ the speaker changes; a sentence that is too long is cut after a comma if there i
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from speaches.text.abbreviations import is_abbreviation
 from speaches.text.subtitles import Cue
@@ -26,6 +27,8 @@ class CueOptions:
     """Characters of a line."""
     max_lines: int = 2
     max_seconds: float = 7.0
+    min_seconds: float = 0.8
+    """A cue stays for as long where nothing follows it sooner: five sixths of a second is what broadcasters take for readable."""
     pause: float = 0.7
     """Seconds of silence that end a cue."""
 
@@ -41,8 +44,29 @@ class Spoken:
     speaker: str | None = None
 
 
-def cues(words: Iterable[Spoken], options: CueOptions = CueOptions()) -> Iterator[Cue]:
-    """Group words into cues, in order. No word is cut or left out."""
+def cues(words: Iterable[Spoken], options: CueOptions = CueOptions(), until: float = math.inf) -> Iterator[Cue]:
+    """Group words into cues, in order. No word is cut or left out.
+
+    Args:
+        until: Where the recording ends, in seconds; no cue is made to stay for longer.
+    """
+    held: Cue | None = None
+    for cue in _grouped(words, options):
+        if held is not None:
+            yield _readable(held, cue.start, options)
+        held = cue
+    if held is not None:
+        yield _readable(held, until, options)
+
+
+def _readable(cue: Cue, until: float, options: CueOptions) -> Cue:
+    """The cue, staying for the least time of one as far as nothing else begins before."""
+    wanted = cue.start + min(options.min_seconds, options.max_seconds)
+    return replace(cue, end=max(cue.end, min(wanted, until)))
+
+
+def _grouped(words: Iterable[Spoken], options: CueOptions) -> Iterator[Cue]:
+    """Cues that end with their words."""
     open_cue: list[Spoken] = []
     for word in _whole(words):
         if open_cue and _must_break(open_cue[-1], word, options):

@@ -1,8 +1,8 @@
-"""SubRip (srt) and WebVTT. Rules only."""
+"""SubRip (srt), WebVTT, and LRC, the format of lyrics. Rules only."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 
@@ -29,6 +29,35 @@ def vtt(cues: Iterable[Cue], *, header: bool = True) -> str:
         f"{_time(cue.start, '.')} --> {_time(cue.end, '.')}\n{_escaped(_line(cue.text))}\n\n" for cue in cues
     )
     return f"WEBVTT\n\n{body}" if header else body
+
+
+LRC_PAUSE = (
+    0.7  # seconds after which a line is taken off the screen; before a shorter pause it stays until the next one
+)
+
+
+def lrc(cues: Iterable[Cue]) -> str:
+    """https://en.wikipedia.org/wiki/LRC_(file_format): a line for each cue. A blank one ends it where a pause follows, and at the end."""
+    return "".join(f"{line}\n" for line in _lrc_lines(cues))
+
+
+def _lrc_lines(cues: Iterable[Cue]) -> Iterator[str]:
+    end: float | None = None
+    for cue in cues:
+        if end is not None and cue.start - end >= LRC_PAUSE:
+            yield f"[{_lrc_time(end)}]"
+        text = " ".join(cue.text.split())
+        # A bracket right after the time would be read as another tag.
+        yield f"[{_lrc_time(cue.start)}]{' ' if text.startswith('[') else ''}{text}"
+        end = cue.end
+    if end is not None:
+        yield f"[{_lrc_time(end)}]"
+
+
+def _lrc_time(seconds: float) -> str:
+    """Minutes have as many digits as they need: players know no hours."""
+    minutes, hundredths = divmod(round(max(0.0, seconds) * 100), 6000)
+    return f"{minutes:02}:{hundredths // 100:02}.{hundredths % 100:02}"
 
 
 def _time(seconds: float, comma: str) -> str:

@@ -5,6 +5,7 @@ Shapes: openai-python `types/audio/transcription.py`, `transcription_verbose.py`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -14,11 +15,15 @@ from speaches.text.cues import CueOptions, Spoken, cues
 from speaches.transcription.languages import name_of
 from speaches.transcription.transcribe import Outcome
 
-ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
+ResponseFormat = Literal["json", "text", "srt", "verbose_json", "vtt", "lrc", "tsv"]
+SUBTITLES = ("srt", "vtt", "lrc")
+"""Those that are made of cues."""
 CONTENT_TYPES = {
     "text": "text/plain; charset=utf-8",
     "srt": "application/x-subrip; charset=utf-8",
     "vtt": "text/vtt; charset=utf-8",
+    "lrc": "text/x-lrc; charset=utf-8",
+    "tsv": "text/tab-separated-values; charset=utf-8",
 }
 
 
@@ -43,13 +48,16 @@ def as_verbose_json(
 ) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "task": task,
-        "language": "english" if task == "translate" else name_of(outcome.language),
+        "language": _language(outcome.language, task),
         "duration": round(outcome.duration, 3),
         "speech_seconds": outcome.speech_seconds,
         "text": text_of(segments),
     }
     if with_segments:
-        answer["segments"] = [_segment(number, segment) for number, segment in enumerate(segments)]
+        answer["segments"] = [
+            _segment(number, segment) | {"language": _language(segment.language or outcome.language, task)}
+            for number, segment in enumerate(segments)
+        ]
     if words:
         answer["words"] = [
             {"word": word.word.strip(), "start": word.start, "end": word.end}
@@ -59,12 +67,31 @@ def as_verbose_json(
     return answer | {"usage": usage(outcome)}
 
 
-def as_text(name: str, segments: Sequence[Segment], options: CueOptions) -> str:
-    """`text`, `srt` or `vtt`."""
+def _language(code: str, task: str) -> str:
+    """The full name of the language that a text is in, as OpenAI has it."""
+    return "english" if task == "translate" else name_of(code)
+
+
+def as_text(name: str, segments: Sequence[Segment], options: CueOptions, duration: float = math.inf) -> str:
+    """`text`, `tsv`, or subtitles of a recording of `duration` seconds."""
     if name == "text":
         return text_of(segments) + "\n"
-    made = cues((spoken for segment in segments for spoken in _spoken(segment)), options)
-    return subtitles.srt(made) if name == "srt" else subtitles.vtt(made)
+    if name == "tsv":
+        return as_tsv(segments)
+    made = cues((spoken for segment in segments for spoken in _spoken(segment)), options, duration)
+    return {"srt": subtitles.srt, "vtt": subtitles.vtt, "lrc": subtitles.lrc}[name](made)
+
+
+def as_tsv(segments: Sequence[Segment]) -> str:
+    """A table of segments as openai/whisper writes it: start and end in milliseconds, and the text."""
+    rows = [f"{round(one.start * 1000)}\t{round(one.end * 1000)}\t{_cell(one.text)}\n" for one in segments]
+    return "".join(["start\tend\ttext\n", *rows])
+
+
+def _cell(text: str) -> str:
+    """A text in a table. One that begins with a quote has to be quoted, else readers of tables look for the other one in later rows."""
+    text = " ".join(text.split())
+    return '"' + text.replace('"', '""') + '"' if text.startswith('"') else text
 
 
 def _spoken(segment: Segment) -> Iterator[Spoken]:

@@ -220,4 +220,4 @@ class Hearing:
         ]
         if kept:
             self._samples[hypothesis.language] += len(window.samples)
-        return [window.times.segment(segment) for segment in kept]
+        return [window.times.segment(replace(segment, language=hypothesis.language)) for segment in kept]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from speaches.errors import InvalidRequest
 
 NAMES = {
@@ -25,30 +27,69 @@ NAMES = {
 OTHER_NAMES = {
     "burmese": "my", "valencian": "ca", "flemish": "nl", "haitian": "ht", "letzeburgesch": "lb", "pushto": "ps", "panjabi": "pa",
     "moldavian": "ro", "moldovan": "ro", "sinhalese": "si", "castilian": "es", "mandarin": "zh", "javanese": "jw", "farsi": "fa",
-    "jv": "jw", "iw": "he", "in": "id", "nb": "no",
+    "filipino": "tl", "bokmål": "no", "norwegian bokmål": "no", "norwegian nynorsk": "nn",
+    "jv": "jw", "iw": "he", "in": "id", "nb": "no", "ji": "yi", "mo": "ro", "zh-yue": "yue",
 }  # fmt: skip
 """Names and codes that mean a language above."""
 
-_CODES = {name: code for code, name in NAMES.items()} | OTHER_NAMES
+LONG_CODES = {
+    "afr": "af", "alb": "sq", "amh": "am", "ara": "ar", "arb": "ar", "arm": "hy", "asm": "as", "aze": "az", "azj": "az", "bak": "ba",
+    "baq": "eu", "bel": "be", "ben": "bn", "bod": "bo", "bos": "bs", "bre": "br", "bul": "bg", "bur": "my", "cat": "ca", "ces": "cs",
+    "chi": "zh", "cmn": "zh", "cym": "cy", "cze": "cs", "dan": "da", "deu": "de", "dut": "nl", "ekk": "et", "ell": "el", "eng": "en",
+    "est": "et", "eus": "eu", "fao": "fo", "fas": "fa", "fil": "tl", "fin": "fi", "fra": "fr", "fre": "fr", "geo": "ka", "ger": "de",
+    "glg": "gl", "gre": "el", "guj": "gu", "hat": "ht", "hau": "ha", "heb": "he", "hin": "hi", "hrv": "hr", "hun": "hu", "hye": "hy",
+    "ice": "is", "ind": "id", "isl": "is", "ita": "it", "jav": "jw", "jpn": "ja", "kan": "kn", "kat": "ka", "kaz": "kk", "khk": "mn",
+    "khm": "km", "kor": "ko", "lao": "lo", "lat": "la", "lav": "lv", "lin": "ln", "lit": "lt", "ltz": "lb", "lvs": "lv", "mac": "mk",
+    "mal": "ml", "mao": "mi", "mar": "mr", "may": "ms", "mkd": "mk", "mlg": "mg", "mlt": "mt", "mol": "ro", "mon": "mn", "mri": "mi",
+    "msa": "ms", "mya": "my", "nep": "ne", "nld": "nl", "nno": "nn", "nob": "no", "nor": "no", "npi": "ne", "oci": "oc", "pan": "pa",
+    "pbt": "ps", "per": "fa", "pes": "fa", "plt": "mg", "pol": "pl", "por": "pt", "prs": "fa", "pus": "ps", "ron": "ro", "rum": "ro",
+    "rus": "ru", "san": "sa", "sin": "si", "slk": "sk", "slo": "sk", "slv": "sl", "sna": "sn", "snd": "sd", "som": "so", "spa": "es",
+    "sqi": "sq", "srp": "sr", "sun": "su", "swa": "sw", "swe": "sv", "swh": "sw", "tam": "ta", "tat": "tt", "tel": "te", "tgk": "tg",
+    "tgl": "tl", "tha": "th", "tib": "bo", "tuk": "tk", "tur": "tr", "ukr": "uk", "urd": "ur", "uzb": "uz", "uzn": "uz", "vie": "vi",
+    "wel": "cy", "yid": "yi", "yor": "yo", "ydd": "yi", "zho": "zh", "zsm": "ms",
+}  # fmt: skip
+"""Codes of three letters: ISO 639-2, in both of its forms, and 639-3 of the member that is meant by a language's name."""
+
+DETECTED = {"auto", "detect", "autodetect", "auto-detect", "multi", "mul", "und"}
+"""What clients send for "detect it": whisper.cpp's word and those around it, Deepgram's, and ISO 639's "several" and "undetermined"."""
+
+_CODES = {name: code for code, name in NAMES.items()} | OTHER_NAMES | LONG_CODES
 
 
 def code_of(language: str) -> str:
-    """The ISO 639-1 code of what a request calls a language: `en`, `en-US`, `EN`, `english`.
+    """The code in NAMES of what a request calls a language: `en`, `en-US`, `EN`, `eng`, `english`.
 
     Raises:
         InvalidRequest: If it is none that Whisper knows.
     """
-    wanted = language.strip().lower().replace("_", "-")
+    wanted = _normalised(language)
     for name in (wanted, wanted.split("-")[0]):
         if name in NAMES:
             return name
         if name in _CODES:
             return _CODES[name]
     raise InvalidRequest(
-        f"Unknown language {language!r}. Use an ISO 639-1 code such as 'en', 'de' or 'ja'.",
+        f"Unknown language {language!r}. Use an ISO 639-1 code such as 'en', 'de' or 'ja', or 'auto' to have it detected.",
         param="language",
         code="invalid_value",
     )
+
+
+def code_or_detected(language: str | None) -> str | None:
+    """The code of what a request calls a language; None where it is to be detected. Raises InvalidRequest."""
+    if language is None or not language.strip() or _normalised(language) in DETECTED:
+        return None
+    return code_of(language)
+
+
+def candidates_of(languages: Iterable[str]) -> tuple[str, ...]:
+    """The codes of those that detection may choose from, each once; empty for all. Raises InvalidRequest."""
+    codes = [code_or_detected(language) for language in languages if language.strip()]
+    return () if None in codes else tuple(dict.fromkeys(code for code in codes if code))
+
+
+def _normalised(language: str) -> str:
+    return language.strip().lower().replace("_", "-")
 
 
 def name_of(code: str) -> str:

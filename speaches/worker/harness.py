@@ -72,6 +72,10 @@ def _as_file(output: Any) -> tuple[bytes, str]:
 def _text_extension(text: str) -> str:
     if text.startswith("WEBVTT"):
         return "vtt"
+    if text.startswith("start\tend\ttext\n"):
+        return "tsv"
+    if re.match(r"\[\d\d+:\d\d\.\d\d\]", text):
+        return "lrc"
     return "srt" if re.match(r"1\r?\n\d\d:\d\d:\d\d,\d{3} -->", text) else "txt"
 
 

@@ -19,6 +19,8 @@ EXTENSIONS = {
     "audio/webm": "webm",
     "audio/pcm": "pcm",
     "audio/l16": "pcm",
+    "audio/pcmu": "ulaw",
+    "audio/pcma": "alaw",
     "video/mp4": "mp4",
     "video/webm": "webm",
     "application/json": "json",
@@ -27,6 +29,8 @@ EXTENSIONS = {
     "text/html": "html",
     "application/x-subrip": "srt",
     "text/srt": "srt",
+    "text/x-lrc": "lrc",
+    "text/tab-separated-values": "tsv",
     "application/zip": "zip",
     "application/x-tar": "tar",
 }

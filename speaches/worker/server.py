@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -19,7 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import IO
+from typing import IO, NamedTuple
 
 from speaches.settings import Settings
 
@@ -167,7 +168,11 @@ class Server:
         def worth_waiting() -> bool:
             return process.poll() is None and time.monotonic() < deadline and not self._stopping.is_set()
 
-        while not is_ready(address, worth_waiting):
+        while (answer := ask_ready(address, worth_waiting)).status != 200:
+            if answer.status == 503 and (failure := _preload_failure(answer.body)):
+                # It is up, and a job may still fetch the model; but nothing will come of waiting.
+                logger.error("The speech server serves, but is not ready. %s", failure)
+                return
             if self._stopping.is_set():
                 raise ServerFailed("The speech server was stopped while starting.")
             if process.poll() is not None:
@@ -268,22 +273,38 @@ def _forward(output: IO[bytes], lines: deque[str]) -> None:
                 os.write(2, line)
 
 
-def is_ready(address: tuple[str, int], worth_waiting: Callable[[], bool]) -> bool:
+class Readiness(NamedTuple):
+    status: int
+    """0 where there was no answer."""
+    body: bytes
+
+
+def ask_ready(address: tuple[str, int], worth_waiting: Callable[[], bool]) -> Readiness:
     """Ask /readyz once. Before the child serves, the question waits in the backlog, so that the answer comes in the first moment possible;
     every POLL_SECONDS it is looked whether somebody may still give one."""
     answer = b""
     try:
         with socket.create_connection(address, timeout=POLL_SECONDS) as connection:
             connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            while b"\r\n" not in answer and worth_waiting():
+            while worth_waiting() and not answer.startswith((b"HTTP/1.1 200", b"HTTP/1.0 200")):
                 with contextlib.suppress(TimeoutError):
                     chunk = connection.recv(4096)
                     if not chunk:
                         break
                     answer += chunk
     except OSError:
-        return False
-    return answer.split(None, 2)[1:2] == [b"200"]
+        return Readiness(0, b"")
+    status = answer.split(None, 2)[1:2]
+    return Readiness(int(status[0]) if status and status[0].isdigit() else 0, answer.partition(b"\r\n\r\n")[2])
+
+
+def _preload_failure(body: bytes) -> str:
+    """Why the server will not become ready by itself; empty while it may."""
+    try:
+        told = json.loads(body)
+        return str(told["error"]["message"]) if told["status"] == "failed" else ""
+    except (ValueError, TypeError, LookupError):
+        return ""
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

@@ -17,7 +17,7 @@ from speaches.audio.pcm import from_pcm16
 from speaches.engines.base import Piece, SpokenWord, Utterance
 from tests.api.conftest import MakeApp
 from tests.api.serving import serving
-from tests.audio.files import decode
+from tests.audio.files import LAWS, by_law, decode
 from tests.fakes import FakeEngines, FakeVoice
 from tests.recordings import tone
 
@@ -84,6 +84,8 @@ def parts(answer: httpx.Response) -> tuple[bytes, list[Any], float]:
 
 
 def heard(audio: bytes, name: str, rate: int = 24_000) -> tuple[Samples, int]:
+    if name in LAWS:
+        return by_law(name, audio), 8_000
     return (from_pcm16(audio), rate) if name == "pcm" else (decode(audio), 16_000)
 
 
@@ -211,11 +213,11 @@ async def test_subtitles_of_a_text(make_app: MakeApp, engines: FakeEngines) -> N
     assert srt.headers["content-type"] == "application/x-subrip; charset=utf-8"
     assert vtt.headers["content-type"] == "text/vtt; charset=utf-8"
     assert srt.text == (
-        "1\n00:00:00,000 --> 00:00:00,600\nHello there, my good old friend.\n\n"
-        "2\n00:00:01,100 --> 00:00:01,400\nHow are you?\n\n"
+        "1\n00:00:00,000 --> 00:00:00,800\nHello there, my good old friend.\n\n"
+        "2\n00:00:01,100 --> 00:00:01,900\nHow are you?\n\n"
         "3\n00:00:01,900 --> 00:00:02,200\nI am fine.\n\n"
     )
-    assert vtt.text.startswith("WEBVTT\n\n00:00:00.000 --> 00:00:00.600\nHello there, my good old friend.\n\n")
+    assert vtt.text.startswith("WEBVTT\n\n00:00:00.000 --> 00:00:00.800\nHello there, my good old friend.\n\n")
 
 
 @pytest.mark.parametrize("name", ["srt", "vtt"])

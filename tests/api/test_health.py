@@ -71,26 +71,50 @@ async def preloaded(server: Serving) -> None:
         await asyncio.wait(tasks)
 
 
-async def test_a_model_that_can_not_be_preloaded_is_told_and_left_out(make_app: MakeApp, engines: FakeEngines) -> None:
+async def test_a_server_without_a_model_that_it_was_to_preload_is_alive_but_not_ready(
+    make_app: MakeApp, engines: FakeEngines
+) -> None:
     engines.voice_kind.error = ValueError("half a file")
     app = make_app(preload_models=["no/such", VOICE_ID, RECOGNISER_ID], auto_download=False)
     async with serving(app) as server, server.client() as client:
         await preloaded(server)
-        assert await statuses(client, *STATES) == [200, 200, 200, 200]
+        assert await statuses(client, *STATES) == [200, 200, 503, 503]
+        answer = (await client.get("/readyz")).json()
+        assert (answer["status"], [one["model"] for one in answer["missing"]]) == ("failed", ["no/such", VOICE_ID])
+        assert "not on disk" in answer["missing"][0]["reason"]
+        assert answer["error"]["code"] == "preload_failed"
+        assert all(word in answer["error"]["message"] for word in ("no/such", "AUTO_DOWNLOAD", VOICE_ID))
         assert (await client.get("/api/ps")).json()["models"] == [RECOGNISER_ID]
         told = "\n".join(server.log.problems())
         assert "no/such" in told and VOICE_ID in told and "half a file" in told
+
+
+async def test_a_model_that_a_request_has_after_all_makes_the_server_ready(
+    make_app: MakeApp, engines: FakeEngines
+) -> None:
+    engines.voice_kind.error = ValueError("half a file")
+    async with serving(make_app(preload_models=[VOICE_ID, RECOGNISER_ID])) as server, server.client() as client:
+        await preloaded(server)
+        assert (await client.post("/v1/audio/speech", json={"input": "Hello."})).status_code >= 500
+        assert await statuses(client, *STATES) == [200, 200, 503, 503]
+        engines.voice_kind.error = None
+        assert (await client.post("/v1/audio/speech", json={"input": "Hello."})).status_code == 200
+        assert await statuses(client, *STATES) == [200, 200, 200, 200]
 
 
 async def test_a_bug_while_preloading_is_told_and_leaves_the_server_up(make_app: MakeApp, engines: FakeEngines) -> None:
     engines.voice.error = RuntimeError("the warm-up")
     async with serving(make_app(preload_models=[VOICE_ID, RECOGNISER_ID])) as server, server.client() as client:
         await preloaded(server)
-        assert await statuses(client, *STATES) == [200, 200, 200, 200]
+        assert await statuses(client, *STATES) == [200, 200, 503, 503]
         assert RECOGNISER_ID in (await client.get("/api/ps")).json()["models"], (
             "the models after it are ready all the same"
         )
         assert any("the warm-up" in traceback for traceback in server.log.tracebacks())
+        assert "the warm-up" not in (await client.get("/readyz")).text, "a bug's details are for the log"
+        engines.voice.error = None
+        assert (await client.post("/v1/audio/speech", json={"input": "Hello."})).status_code == 200
+        assert await statuses(client, *STATES) == [200, 200, 200, 200]
 
 
 async def test_the_self_test_takes_its_steps(server_url: str) -> None:
@@ -233,7 +257,10 @@ async def test_browsers_may_read_errors_too(make_app: MakeApp, engines: FakeEngi
         assert [answer.status_code for answer in answers] == [401, 404, 405, 413, 500, 400, 200]
         for answer in answers:
             assert answer.headers["access-control-allow-origin"] in (ORIGIN, "*")
-            assert answer.headers["access-control-expose-headers"] == "x-request-id, x-cache, location"
+            assert (
+                answer.headers["access-control-expose-headers"]
+                == "x-request-id, x-cache, x-ignored-parameters, location"
+            )
             assert len(answer.headers.get_list("x-request-id")) == 1
 
 
@@ -292,7 +319,7 @@ async def test_settings_of_tests_do_not_leak(settings: Settings) -> None:
     """`create_app` takes all that it needs from its arguments: two servers in a process are strangers."""
     one, two = create_app(settings), create_app(settings.model_copy(update={"max_upload_bytes": 10}))
     body, kind = form(("file", b"x" * 100, "a", "audio/wav"))
-    for app, status in ((one, 415), (two, 413)):
+    for app, status in ((one, 400), (two, 413)):
         async with serving(app) as server, server.client() as client:
             answer = await client.post("/v1/audio/speech/timestamps", content=body, headers={"content-type": kind})
             assert (answer.status_code, "error" in json.loads(answer.text)) == (status, True)

@@ -44,6 +44,8 @@ def seconds_of(answer: httpx.Response) -> float:
     kind = answer.headers["content-type"]
     if kind == "audio/pcm":
         return len(answer.content) / 2 / 24_000
+    if kind in ("audio/PCMU", "audio/PCMA"):
+        return len(answer.content) / 8_000
     return len(decode(answer.content)) / 16_000
 
 
@@ -330,3 +332,15 @@ async def test_pauses_of_minutes_are_made(make_app: MakeApp) -> None:
     async with speaking(make_app) as (_, client):
         answer = await said(client, "One. " + "[pause:30s]" * 20, response_format="pcm", sample_rate=8_000)
     assert len(answer.content) / 2 / 8_000 == pytest.approx(600.1, abs=0.01)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("g711_ulaw", "audio/PCMU"), ("g711_alaw", "audio/PCMA")])
+async def test_telephones_get_what_they_take(make_app: MakeApp, name: str, kind: str) -> None:
+    async with serving(make_app()) as server, server.client() as client:
+        for stream in (True, False):
+            answer = await client.post(URL, json={"input": "One. Two.", "response_format": name, "stream": stream})
+            assert (answer.status_code, answer.headers["content-type"]) == (200, kind)
+            pcm = await client.post(URL, json={"input": "One. Two.", "response_format": "pcm", "sample_rate": 8000})
+            assert len(answer.content) == len(pcm.content) // 2
+        refused = await client.post(URL, json={"input": "One.", "response_format": name, "sample_rate": 16_000})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "sample_rate")

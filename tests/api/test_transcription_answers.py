@@ -29,7 +29,8 @@ from tests.recordings import Say, english_sentences, recording, tone, wav
 TEXT = "Hello world, how are you today?"
 SPANISH, MEANING = "Buenos días.", "Good morning."
 URL = "/v1/audio/transcriptions"
-OURS = {"task", "speech_seconds"}  # beyond the SDK's types; OpenAI sends `task` too
+# Beyond the SDK's types; OpenAI sends `task` too. `language` is that of a segment.
+OURS = {"task", "speech_seconds", "language"}
 
 
 @pytest.fixture(scope="module")

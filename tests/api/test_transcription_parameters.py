@@ -65,6 +65,10 @@ REACHES = [
         ([("languages[]", "de")], [("languages", "german")]),
         ({"languages": ["de"]}, {"languages": "de"}),
     ),
+    Reaches(
+        "language", None, ([("language", "Auto")], [("advanced", '{"language": "auto"}')]), ({"language": "detect"},)
+    ),
+    Reaches("language", "es", ([("language", "spa")],), ({"language": "es-419"},)),
     Reaches("language", None, ([("language", "")], []), ({"language": None}, {"language": ""}, {"languages": [""]})),
     Reaches(
         "candidates",
@@ -359,7 +363,9 @@ REFUSED = [
         for name in ("text", "srt", "vtt", "verbose_json")
     ),
     refused("unknown include", "include", "logprobs", [("include[]", "everything")]),
-    refused("diarized_json", "response_format", "verbose_json", [("response_format", "diarized_json")]),
+    refused(
+        "diarized_json", "response_format", "not yet", [("response_format", "diarized_json")], code="unsupported_value"
+    ),
     refused("beam_size 0", "beam_size", "1", [("beam_size", "0")]),
     refused("beam_size 21", "beam_size", "20", [("beam_size", "21")]),
     refused("beam_size five", "beam_size", "integer", [("beam_size", "five")]),
@@ -454,8 +460,9 @@ REFUSED = [
     refused(
         "translated diarized_json",
         "response_format",
-        "verbose_json",
+        "not yet",
         [("response_format", "diarized_json")],
+        "unsupported_value",
         path=TRANSLATIONS,
     ),
     refused("translation, temperature 2", "temperature", "1", [("temperature", "2")], path=TRANSLATIONS),
@@ -484,7 +491,7 @@ async def test_streams_ignore_the_format_and_have_logprobs_only_when_asked(
     make_app: MakeApp, engines: FakeEngines
 ) -> None:
     async with serving(make_app()) as server, server.client() as client:
-        for name in ("json", "text", "srt", "vtt", "verbose_json"):
+        for name in ("json", "text", "srt", "vtt", "verbose_json", "lrc", "tsv"):
             answer: httpx.Response = await client.post(
                 URL, files={"file": SECOND}, data={"stream": "true", "response_format": name}
             )

@@ -43,3 +43,14 @@ def by_ffmpeg(folder: Path, samples: Samples, rate: int, name: str, options: Ite
 def run_ffmpeg(arguments: Iterable[str], data: bytes = b"") -> None:
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *arguments]
     subprocess.run(command, input=data, check=True, timeout=LONGEST_TEST)
+
+
+LAWS = {"g711_ulaw": "ULAW", "g711_alaw": "ALAW"}
+
+
+def by_law(name: str, data: bytes) -> Samples:
+    """Raw G.711, as libsndfile reads it: float32, 8 kHz."""
+    samples, _ = soundfile.read(
+        io.BytesIO(data), samplerate=8_000, channels=1, format="RAW", subtype=LAWS[name], dtype="float32"
+    )
+    return np.asarray(samples, np.float32)

@@ -221,6 +221,15 @@ def test_updates_while_a_response_is_made_hold_for_the_next_one() -> None:
     assert talk.asked_to_respond().speech is None
 
 
+def test_a_language_may_be_left_to_detection_by_name() -> None:
+    config = new_session("transcription", model="whisper-1", language="AUTO")
+    assert config.transcription is not None
+    assert (config.transcription.code, config.transcription.codes) == (None, ())
+    config = updated(config, {"audio": {"input": {"transcription": {"language": "auto", "languages": ["ger", "fil"]}}}})
+    assert config.transcription is not None
+    assert (config.transcription.code, config.transcription.codes) == (None, ("de", "tl"))
+
+
 @pytest.mark.parametrize(("key", "place"), [("language", "language"), ("languages", "languages[1]")])
 def test_a_language_that_nobody_speaks_is_refused_at_once(key: str, place: str) -> None:
     talk = Talk()

@@ -91,7 +91,7 @@ def test_a_cue_comes_as_soon_as_the_next_one_begins() -> None:
     assert texts(cues) == ["How are you?", "I am fine.", "And you?"]
     assert counts == [0, 1, 2]
     assert [(cue.start, cue.end) for cue in cues] == [
-        pytest.approx(times) for times in ((0.0, 0.9), (0.9, 1.8), (1.8, 2.4))
+        pytest.approx(times) for times in ((0.0, 0.9), (0.9, 1.8), (1.8, 2.6))
     ]
 
 

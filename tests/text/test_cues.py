@@ -101,3 +101,42 @@ def test_whatever_is_said_no_limit_is_broken_and_no_word_lost(seed: int) -> None
         assert all(len(line) <= 42 for line in lines)
         assert 0 < cue.end - cue.start <= 7.0
     assert all(before.end <= after.start + 0.05 for before, after in itertools.pairwise(made))
+
+
+def ends(words: list[Spoken], until: float = 60.0, **options: float) -> list[float]:
+    return [cue.end for cue in cues(words, CueOptions(**options), until)]  # type: ignore[arg-type]
+
+
+def test_a_short_cue_stays_for_long_enough_to_be_read_where_a_pause_follows() -> None:
+    words = spoken("Yes.", start=1.0, seconds=0.24) + spoken("It is late.", start=5.0, seconds=0.4)
+    assert ends(words) == pytest.approx([1.8, 6.2])
+    assert ends(words, min_seconds=2.0) == pytest.approx([3.0, 7.0])
+    assert ends(words, min_seconds=0.0) == pytest.approx([1.24, 6.2])
+
+
+def test_a_short_cue_stays_no_longer_than_until_the_next_one() -> None:
+    words = spoken("Yes.", start=1.0, seconds=0.24) + spoken("It is late.", start=1.5, seconds=0.4)
+    assert ends(words) == pytest.approx([1.5, 2.7])
+    assert ends(spoken("Yes. It is late.", start=1.0, seconds=0.24)) == pytest.approx([1.24, 2.04])
+
+
+def test_a_short_cue_stays_no_longer_than_the_recording_or_the_longest_cue() -> None:
+    words = spoken("Yes.", start=1.0, seconds=0.24)
+    assert ends(words, until=1.5) == pytest.approx([1.5])
+    assert ends(words, until=1.1) == pytest.approx([1.24])
+    assert ends(words, min_seconds=3.0, max_seconds=0.5) == pytest.approx([1.5])
+
+
+def test_cues_that_stay_never_overlap() -> None:
+    draw = random.Random(5)
+    words, at = [], 0.0
+    for number in range(300):
+        at += draw.choice((0.0, 0.02, 0.3, 0.69, 0.9, 3.0))
+        words += spoken(f"word{number}" + draw.choice(("", ".", ",")), start=at, seconds=draw.uniform(0.05, 0.6))
+        at = words[-1].end
+    made, plain = list(cues(words)), list(cues(words, CueOptions(min_seconds=0)))
+    assert [(cue.start, cue.text) for cue in made] == [(cue.start, cue.text) for cue in plain]
+    for cue, bare, after in zip(made, plain, [*made[1:], None], strict=True):
+        assert cue.end == bare.end or (bare.end < cue.end <= cue.start + 0.8 + 1e-9)
+        assert after is None or cue.end <= max(after.start, bare.end)
+        assert after is None or cue.end - cue.start >= 0.8 - 1e-9 or cue.end >= after.start

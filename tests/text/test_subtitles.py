@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from speaches.text.subtitles import Cue, srt, vtt
+from speaches.text.subtitles import Cue, lrc, srt, vtt
 
 
 def test_srt() -> None:
@@ -17,7 +17,14 @@ def test_vtt() -> None:
     )
 
 
+def test_lrc() -> None:
+    cues = [Cue(0, 1.5, " Hello\nworld."), Cue(1.6, 2.0, "And on."), Cue(61.256, 6123.004, "[Music]")]
+    assert lrc(cues) == "[00:00.00]Hello world.\n[00:01.60]And on.\n[00:02.00]\n[01:01.26] [Music]\n[102:03.00]\n"
+    assert lrc([Cue(59.999, 60.001, "x")]) == "[01:00.00]x\n[01:00.00]\n"
+
+
 def test_no_cues() -> None:
+    assert lrc([]) == ""
     assert srt([]) == ""
     assert vtt([]) == "WEBVTT\n\n"
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 
 from openai.types.audio import (
@@ -65,6 +67,33 @@ def test_subtitles_have_the_times_of_words() -> None:
     assert as_text("vtt", []) == "WEBVTT\n\n"
 
 
+def test_lrc_has_a_line_for_each_cue() -> None:
+    assert as_text("lrc") == "[00:00.50]Hello world.\n[00:02.00]And\n[00:02.80]\n"
+    assert as_text("lrc", []) == ""
+
+
+def test_a_table_is_whispers() -> None:
+    assert as_text("tsv") == "start\tend\ttext\n500\t1500\tHello world.\n2000\t3250\tAnd <on> & on.\n"
+    assert as_text("tsv", []) == "start\tend\ttext\n"
+
+
+def test_a_table_can_be_read_whatever_was_said() -> None:
+    said = ['"Yes', 'a "b" c', '"Quoted," she said.', "a\tb\nc\rd\u2028e", "'", "=1+1"]
+    segments = [Segment(f" {text}", 1.0005 * number, number + 1) for number, text in enumerate(said)]
+    rows = list(csv.reader(io.StringIO(as_text("tsv", segments)), delimiter="\t"))
+    assert [row[2] for row in rows[1:]] == [" ".join(text.split()) for text in said]
+    assert [row[:2] for row in rows[1:3]] == [["0", "1000"], ["1000", "2000"]]
+
+
+def test_segments_have_the_language_that_is_spoken_in_them() -> None:
+    mixed = [Segment(" Hola.", 0, 1, language="es"), Segment(" Hello.", 1, 2, language="en"), Segment(" Salut.", 2, 3)]
+    answer = formats.as_verbose_json(mixed, Outcome("fr", 3.0), task="transcribe", words=False, with_segments=True)
+    assert [one["language"] for one in answer["segments"]] == ["spanish", "english", "french"]
+    assert TranscriptionVerbose.model_validate(answer).language == "french"
+    answer = formats.as_verbose_json(mixed, Outcome("fr", 3.0), task="translate", words=False, with_segments=True)
+    assert {one["language"] for one in answer["segments"]} == {"english"}
+
+
 def test_subtitles_of_a_recogniser_without_word_times_share_the_segments_time() -> None:
     segment = Segment(" One two, <three> & four.", 1.0, 3.0)
     assert as_text("vtt", [segment], max_chars=9).splitlines() == [
@@ -74,7 +103,7 @@ def test_subtitles_of_a_recogniser_without_word_times_share_the_segments_time() 
         "One two,",
         "&lt;three&gt; &amp;",
         "",
-        "00:00:02.500 --> 00:00:03.000",
+        "00:00:02.500 --> 00:00:03.300",
         "four.",
         "",
     ]

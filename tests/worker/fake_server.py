@@ -3,7 +3,8 @@ A server that can fail in every way that the worker must survive. In process as 
 
     python fake_server.py BEHAVIOUR FD PARENT
 
-BEHAVIOUR: ok | dies (while booting) | hangs (never serves) | preloads (503 at first) | once:FILE (dies from its second start on).
+BEHAVIOUR: ok | dies (while booting) | hangs (never serves) | preloads (503 at first) | lacks (a model for
+ever, after preloading) | once:FILE (dies from its second start on).
 Imports nothing of ours but the lifeline, as a server must.
 """
 
@@ -26,6 +27,7 @@ from speaches.worker.lifeline import die_with
 
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(range(256)) * 8
 PRELOAD_QUESTIONS = 3  # how often a preloading server says 503
+LACKS = -1000  # in place of a number of questions: preloading has failed
 
 LEFT: web.AppKey[list[str]] = web.AppKey("left")
 BUSY: web.AppKey[dict[str, int]] = web.AppKey("busy")
@@ -152,6 +154,9 @@ async def die(request: web.Request) -> web.Response:
 
 async def ready(request: web.Request) -> web.Response:
     questions = request.app[PRELOADING]
+    if questions[0] == LACKS:
+        error = {"message": "Model no/such of PRELOAD_MODELS is not ready: it is not on disk."}
+        return web.json_response({"status": "failed", "error": error}, status=503)
     questions[0] -= 1
     return web.json_response({"ready": questions[0] < 0}, status=200 if questions[0] < 0 else 503)
 
@@ -212,7 +217,8 @@ def main(behaviour: str, fd: int, parent: int) -> None:
         sys.exit("this model does not exist")
     if name == "once":
         Path(file).touch()
-    asyncio.run(serve(socket.socket(fileno=fd), PRELOAD_QUESTIONS if name == "preloads" else 0))
+    questions = {"preloads": PRELOAD_QUESTIONS, "lacks": LACKS}.get(name, 0)
+    asyncio.run(serve(socket.socket(fileno=fd), questions))
 
 
 if __name__ == "__main__":

@@ -163,7 +163,7 @@ def test_models_are_loaded_and_unloaded_as_the_readme_shows_it(worker: Worker) -
             "en-us",
         ),
         ({"path": "/v1/audio/speech", "method": "POST"}, 400, ""),
-        ({"path": "/v1/audio/transcriptions", "file_base64": "AAAA", "body": {"model": WHISPER}}, 415, "audio"),
+        ({"path": "/v1/audio/transcriptions", "file_base64": "AAAA", "body": {"model": WHISPER}}, 400, "audio"),
         ({"path": "/v1/models", "headers": {"Authorization": "Bearer wrong"}}, 401, ""),
         ({"path": "/v1/models", "headers": {"Authorization": "Bearer secret", "X-API-Key": "other"}}, 401, ""),
     ],

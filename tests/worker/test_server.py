@@ -74,6 +74,13 @@ def test_a_server_that_preloads_is_waited_for() -> None:
         assert ask(child, "/readyz") == b'{"ready": true}'
 
 
+def test_a_server_that_could_not_preload_is_told_of_and_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    with started("lacks") as child:
+        child.wait_until_ready()
+        assert _said(caplog, "no/such of PRELOAD_MODELS is not ready: it is not on disk", 1)
+        assert ask(child, "/v1/models").startswith(b'{"method": "GET"')
+
+
 def test_a_server_that_dies_while_booting_is_reported_at_once_with_its_last_lines(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
