@@ -15,6 +15,7 @@ from tests.realtime.talking import Talk
 
 DELTA = "conversation.item.input_audio_transcription.delta"
 COMPLETED = "conversation.item.input_audio_transcription.completed"
+FAILED = "conversation.item.input_audio_transcription.failed"
 TRANSCRIBING = {"input": {"transcription": {"model": "whisper-1", "prompt": "Tea.", "keywords": ["Earl Grey"]}}}
 
 
@@ -44,6 +45,59 @@ def test_the_transcript_counts_where_the_words_shown_were_wrong() -> None:
     talk.sent()
     talk.transcribes("One cup.")
     assert talk.sent()[0] == COMPLETED, "nothing that was sent can be taken back"
+
+
+def two_turns(talk: Talk) -> tuple[Transcribe, Transcribe]:
+    """What is asked for at their ends."""
+    works = []
+    for _ in range(2):
+        talk.speaks()
+        talk.is_quiet()
+        works.append(talk.asked(Transcribe)[-1])
+    talk.sent()
+    return works[0], works[1]
+
+
+def test_a_turn_that_is_recognised_before_an_earlier_one_waits_for_it() -> None:
+    talk = Talk("transcription", audio=TRANSCRIBING)
+    long, short = two_turns(talk)
+    talk.session.transcribed(short.work_id, "Yes.")
+    assert talk.sent() == []
+    talk.session.transcribed(long.work_id, "Would you like one?")
+    assert [event["transcript"] for event in talk.took() if event["type"] == COMPLETED] == ["Would you like one?", "Yes."]
+
+
+def test_a_failure_takes_its_turn_like_a_transcript() -> None:
+    talk = Talk("transcription", audio=TRANSCRIBING)
+    first, second = two_turns(talk)
+    talk.session.transcription_failed(second.work_id, Unavailable("There is no such model."))
+    assert talk.sent() == []
+    talk.session.transcribed(first.work_id, "Yes.")
+    assert talk.sent()[-2:] == [COMPLETED, FAILED]
+    first, second = two_turns(talk)
+    talk.session.transcribed(second.work_id, "No.")
+    talk.session.transcription_failed(first.work_id, Unavailable("There is no such model."))
+    assert [kind for kind in talk.sent() if kind != DELTA] == [FAILED, COMPLETED]
+
+
+def test_nobody_waits_for_a_turn_that_was_deleted() -> None:
+    talk = Talk("transcription", audio=TRANSCRIBING)
+    first, second = two_turns(talk)
+    talk.session.transcribed(second.work_id, "Yes.")
+    talk.send("conversation.item.delete", item_id="item_1")
+    assert COMPLETED in talk.sent()
+
+
+def test_a_silent_commit_waits_for_the_turn_before_it() -> None:
+    talk = Talk("transcription", audio=TRANSCRIBING)
+    talk.speaks()
+    talk.is_quiet()
+    (speech,) = talk.asked(Transcribe)
+    talk.is_quiet()
+    talk.send("input_audio_buffer.commit")
+    assert COMPLETED not in talk.sent()
+    talk.session.transcribed(speech.work_id, "Yes.")
+    assert [event["transcript"] for event in talk.took() if event["type"] == COMPLETED] == ["Yes.", ""]
 
 
 def test_it_is_listened_again_only_when_the_last_hypothesis_is_there_and_there_is_more_to_hear() -> None:
