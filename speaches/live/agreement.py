@@ -48,10 +48,15 @@ def delta(sent: str, text: str) -> str:
 
 def _after_words(sent: str, text: str) -> str:
     """`text` after those of its words that were sent, some of them perhaps otherwise."""
-    words = list(_WORD.finditer(text))
-    count = words_again([normalised(one[0]) for one in _WORD.finditer(sent)], [normalised(one[0]) for one in words])
-    rest = text[words[count - 1].end() :] if count else text
-    return rest if count or not sent else " " + rest.lstrip()
+    words = _words(text)
+    count = words_again([normalised(one[0]) for one in _words(sent)], [normalised(one[0]) for one in words])
+    if count:
+        return text[_end_of_words(text[: words[count - 1].end()]) :].rstrip()
+    return f" {text.strip()}" if words else ""
+
+
+def _words(text: str) -> list[re.Match[str]]:
+    return [one for one in _WORD.finditer(text) if any(map(_in_word, one[0]))]
 
 
 def _letters(character: str) -> str:
@@ -145,7 +150,7 @@ class LocalAgreement:
         return max(ends, default=None)
 
     def pause(self, shortest: float) -> float | None:
-        """The middle of the last pause between two words, the first of them confirmed, and seconds from where they were heard; None without.
+        """The middle of the last pause between two words of which the first is confirmed; None where there is none.
 
         Args:
             shortest: Seconds that it has to be long.

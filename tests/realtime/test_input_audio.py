@@ -82,7 +82,7 @@ def test_a_failure_takes_its_turn_like_a_transcript() -> None:
 
 def test_nobody_waits_for_a_turn_that_was_deleted() -> None:
     talk = Talk("transcription", audio=TRANSCRIBING)
-    first, second = two_turns(talk)
+    _, second = two_turns(talk)
     talk.session.transcribed(second.work_id, "Yes.")
     talk.send("conversation.item.delete", item_id="item_1")
     assert COMPLETED in talk.sent()
