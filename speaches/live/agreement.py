@@ -156,9 +156,7 @@ class LocalAgreement:
             shortest: Seconds that it has to be long.
         """
         words = [*self._in_buffer, *self._pending[:1]]
-        pauses = [
-            (word.end + after.start) / 2 for word, after in pairwise(words) if after.start - word.end >= shortest
-        ]
+        pauses = [(word.end + after.start) / 2 for word, after in pairwise(words) if after.start - word.end >= shortest]
         return max(pauses, default=None)
 
     def trim(self, at: float) -> None:

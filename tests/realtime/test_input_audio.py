@@ -64,7 +64,10 @@ def test_a_turn_that_is_recognised_before_an_earlier_one_waits_for_it() -> None:
     talk.session.transcribed(short.work_id, "Yes.")
     assert talk.sent() == []
     talk.session.transcribed(long.work_id, "Would you like one?")
-    assert [event["transcript"] for event in talk.took() if event["type"] == COMPLETED] == ["Would you like one?", "Yes."]
+    assert [event["transcript"] for event in talk.took() if event["type"] == COMPLETED] == [
+        "Would you like one?",
+        "Yes.",
+    ]
 
 
 def test_a_failure_takes_its_turn_like_a_transcript() -> None:
