@@ -50,9 +50,10 @@ def _after_words(sent: str, text: str) -> str:
     """`text` after those of its words that were sent, some of them perhaps otherwise."""
     words = _words(text)
     count = words_again([normalised(one[0]) for one in _words(sent)], [normalised(one[0]) for one in words])
-    if count:
-        return text[_end_of_words(text[: words[count - 1].end()]) :].rstrip()
-    return f" {text.strip()}" if words else ""
+    if count == len(words):  # a mark alone would only decorate what was heard wrong
+        return ""
+    last = words[count - 1] if count else None
+    return text[last.start() + _end_of_words(last[0]) :].rstrip() if last else f" {text.strip()}"
 
 
 def _words(text: str) -> list[re.Match[str]]:
@@ -149,8 +150,8 @@ class LocalAgreement:
         ends = [segment.end for segment in segments[:-1] if self._trimmed < segment.end <= self._confirmed_until]
         return max(ends, default=None)
 
-    def pause(self, shortest: float) -> float | None:
-        """The middle of the last pause between two words of which the first is confirmed; None where there is none.
+    def last_pause(self, shortest: float) -> float | None:
+        """The middle of the last pause after a confirmed word whose audio is in the buffer; None where there is none between two words.
 
         Args:
             shortest: Seconds that it has to be long.

@@ -18,6 +18,7 @@ TRIMMED_FROM = 15.0  # s; what is confirmed leaves the audio that is heard again
 TRIMMED_ANYWHERE_FROM = 20.0  # s; from here on also where nobody paused
 LONGEST_HEARD = 25.0  # s; less than the recogniser's window, whatever was confirmed
 KEPT = 5.0  # s that stay when nothing could be confirmed for so long
+QUIET = 1.0  # s after all words; Whisper hears little in less
 PAUSE = 0.3  # s between two words: a cut there goes through no word
 
 
@@ -76,9 +77,12 @@ class Partials:
             end: Seconds of the turn so far.
             seconds: How many of them are heard.
         """
-        at = self._agreement.pause(PAUSE)
-        if at is None and seconds > TRIMMED_ANYWHERE_FROM:
-            at = self._agreement.pause(0.0)
+        said_until = self._agreement.confirmed_until
+        if not self._agreement.pending and end - said_until >= PAUSE + QUIET:
+            at: float | None = said_until + PAUSE  # nobody has spoken since
+        else:
+            anywhere = seconds > TRIMMED_ANYWHERE_FROM
+            at = self._agreement.last_pause(PAUSE) or (self._agreement.last_pause(0.0) if anywhere else None)
         if seconds > LONGEST_HEARD and (at is None or at < end - LONGEST_HEARD + KEPT):
             self._agreement.finish()
             at = max(self._agreement.confirmed_until, end - KEPT)

@@ -135,6 +135,35 @@ def test_the_buffer_is_cut_where_a_segment_is_confirmed_whole() -> None:
     assert live.cut_at(said) is None, "there is nothing before 1.5 s any more"
 
 
+def test_the_last_pause_after_a_confirmed_word_is_found() -> None:
+    live = LocalAgreement()
+    heard = [*words("one two"), *words("three four", 2.0), *words("five six", 4.0)]
+    live.insert(heard[:5])
+    assert live.last_pause(0.3) is None, "nothing is confirmed"
+    live.insert([*heard[:3], *words("for", 2.5), *heard[4:]])
+    assert live.last_pause(0.3) == 1.5
+    live.insert([*heard[:3], *words("for", 2.5), *heard[4:]])
+    assert live.last_pause(0.3) == 3.5
+    assert live.last_pause(0.0) == 4.5 or live.last_pause(0.0) == 3.5
+
+
+def test_only_words_whose_audio_has_left_the_buffer_are_said_before_it() -> None:
+    live = LocalAgreement()
+    live.insert(words("one two three"))
+    live.insert(words("one two three"))
+    assert live.left == ""
+    live.trim(1.0)
+    assert live.left == "one two"
+
+
+def test_words_heard_otherwise_by_now_bring_no_word_twice_and_lose_none() -> None:
+    live = LocalAgreement()
+    live.insert(words("ensure the period"))
+    live.insert(words("ensure the period"))
+    live.insert(words("in short the period was so", each=0.3))
+    assert text_of(live.insert(words("in short the period was so far", each=0.4))) == "was so"
+
+
 def test_the_segment_that_goes_on_is_not_cut_off() -> None:
     live = LocalAgreement()
     live.insert(words("It is late."))

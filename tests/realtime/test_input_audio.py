@@ -47,6 +47,45 @@ def test_the_transcript_counts_where_the_words_shown_were_wrong() -> None:
     assert talk.sent()[0] == COMPLETED, "nothing that was sent can be taken back"
 
 
+def test_what_follows_words_that_were_shown_wrong_is_sent() -> None:
+    talk = Talk(audio=TRANSCRIBING)
+    for _ in range(2):
+        talk.speaks(700)
+        talk.guesses("one pup")
+    talk.is_quiet()
+    talk.sent()
+    talk.transcribes("One cup of tea.")
+    assert talk.one(DELTA)["delta"] == " of tea."
+
+
+def test_a_recogniser_is_not_prompted_with_words_that_it_is_to_hear() -> None:
+    talk = Talk(audio=TRANSCRIBING)
+    for _ in range(3):
+        talk.speaks(700)
+        talk.guesses("one cup of")
+    talk.speaks(700)
+    (work,) = talk.asked(Listen)
+    assert (talk.one(DELTA)["delta"], work.prompt) == ("one cup of", "")
+
+
+def test_a_recogniser_is_prompted_with_the_words_before_what_it_hears() -> None:
+    talk = Talk(audio=TRANSCRIBING)
+    for _ in range(30):
+        talk.speaks(700)
+        for work in talk.asked(Listen):
+            if work.prompt:
+                assert (work.prompt, round(len(work.samples) / 16_000)) == ("one cup of tea", 14)
+                return
+            talk.session.hypothesis(work.work_id, [*spoken("one cup of", 0.5), *spoken("tea", 3.0)], 100)
+    raise AssertionError("no audio has left the buffer")
+
+
+def spoken(text: str, start: float) -> list[Word]:
+    return [
+        Word(f" {word}", start + place / 2, start + place / 2 + 0.5, 0.9) for place, word in enumerate(text.split())
+    ]
+
+
 def two_turns(talk: Talk) -> tuple[Transcribe, Transcribe]:
     """What is asked for at their ends."""
     works = []
