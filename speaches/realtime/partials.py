@@ -19,6 +19,7 @@ TRIMMED_ANYWHERE_FROM = 20.0  # s; from here on also where nobody paused
 LONGEST_HEARD = 25.0  # s; less than the recogniser's window, whatever was confirmed
 KEPT = 5.0  # s that stay when nothing could be confirmed for so long
 QUIET = 1.0  # s after all words; Whisper hears little in less
+EDGE = 0.05  # s; a word that ends with the audio is perhaps half a word, or only what is likely to follow
 PAUSE = 0.3  # s between two words: a cut there goes through no word
 
 
@@ -58,7 +59,7 @@ class Partials:
         by, last = (self.cut - self._start) / SAMPLE_RATE, (self._heard_to - self._start) / SAMPLE_RATE
         # A recogniser that hears in windows of its own may place a word after all there is; what comes then would be cut off with it.
         moved = [replace(word, start=min(word.start + by, last), end=min(word.end + by, last)) for word in words]
-        self._agreement.insert(moved)
+        self._agreement.insert([word for word in moved if word.end <= last - EDGE])
         return self._more(self._agreement.shown)
 
     def rest(self, transcript: str) -> str:
