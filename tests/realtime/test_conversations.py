@@ -178,8 +178,6 @@ def test_a_transcription_session_transcribes_and_nothing_else() -> None:
         "conversation.item.added",
         "conversation.item.done",
     ]
-    talk.transcribes("Eins.")
-    talk.sent()
     talk.session.transcribed(first.work_id, "Eins.")
     assert talk.one("conversation.item.input_audio_transcription.completed")["transcript"] == "Eins."
     talk.speaks()
