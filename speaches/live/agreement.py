@@ -7,15 +7,20 @@ never changes again. Audio whose words are confirmed may leave the buffer (`cut_
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
-from itertools import takewhile
+from itertools import pairwise, takewhile
 
 from speaches.engines.base import Segment, Word
+from speaches.live.alignment import words_again
 
 JOINT_WORDS = 5  # as in the paper's code: so many words may come again where the buffer was cut
 JOINT_SECONDS = 1.0  # likewise: a hypothesis that begins further from what is confirmed repeats nothing
 EARLY = 0.1  # s, likewise: times move so much from one hypothesis to the next
+UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
+"""Scripts without spaces between words (Thai, Lao, Burmese, Khmer, Japanese, Chinese): each character is compared for itself."""
+_WORD = re.compile(rf"[{UNSPACED}]|(?:(?![{UNSPACED}])[^\s])+")
 LONGEST_WAIT = 10.0  # s of speech without agreement, after which the newest hypothesis is believed: the buffer must not grow for ever
 
 
@@ -26,20 +31,33 @@ def normalised(text: str) -> str:
 
 
 def delta(sent: str, text: str) -> str:
-    """What to send after `sent`, so that both together read as `text`.
+    """What to send after `sent`, so that both together say what `text` does from where `sent` ends.
 
-    Spelling that changed since (case, punctuation, spaces) stays as it was sent. Where `text` has other words there is nothing to send:
-    what was shown is wrong, and only the whole transcript puts it right.
+    What was sent stays as it is, also where `text` has another spelling or other words: what follows them is sent all the same.
     """
     if text.startswith(sent):
         return text[len(sent) :]
     letters = [(letter, place) for place, character in enumerate(text) for letter in _letters(character)]
     said = [letter for character in sent for letter in _letters(character)]
-    if not said or said != [letter for letter, _ in letters[: len(said)]]:
+    if said and said == [letter for letter, _ in letters[: len(said)]]:
+        end = letters[len(said) - 1][1] + 1
+        if len(letters) == len(said) or letters[len(said)][1] >= end:  # not half of a "ß"
+            return text[end:]
+    return _after_words(sent, text)
+
+
+def _after_words(sent: str, text: str) -> str:
+    """`text` after those of its words that were sent, some of them perhaps otherwise."""
+    words = _words(text)
+    count = words_again([normalised(one[0]) for one in _words(sent)], [normalised(one[0]) for one in words])
+    if count == len(words):  # a mark alone would only decorate what was heard wrong
         return ""
-    end = letters[len(said) - 1][1] + 1
-    whole = len(letters) == len(said) or letters[len(said)][1] >= end  # half of a "ß" was said otherwise
-    return text[end:] if whole else ""
+    last = words[count - 1] if count else None
+    return text[last.start() + _end_of_words(last[0]) :].rstrip() if last else f" {text.strip()}"
+
+
+def _words(text: str) -> list[re.Match[str]]:
+    return [one for one in _WORD.finditer(text) if any(map(_in_word, one[0]))]
 
 
 def _letters(character: str) -> str:
@@ -75,6 +93,7 @@ class LocalAgreement:
         self._longest_wait = longest_wait
         self._hold_back = hold_back
         self._text = ""
+        self._left = ""
         self._in_buffer: list[Word] = []
         """Confirmed words whose audio is still in the buffer: a hypothesis begins with them again."""
         self._latest: list[Word] = []
@@ -92,6 +111,11 @@ class LocalAgreement:
         Each value is a prefix of the next.
         """
         return self._text[: _end_of_words(self._text)]
+
+    @property
+    def left(self) -> str:
+        """The confirmed words whose audio has left the buffer, as text: what a hypothesis about the rest goes on from."""
+        return self._left.strip()
 
     @property
     def pending(self) -> Sequence[Word]:
@@ -126,6 +150,16 @@ class LocalAgreement:
         ends = [segment.end for segment in segments[:-1] if self._trimmed < segment.end <= self._confirmed_until]
         return max(ends, default=None)
 
+    def last_pause(self, shortest: float) -> float | None:
+        """The middle of the last pause after a confirmed word whose audio is in the buffer; None where there is none between two words.
+
+        Args:
+            shortest: Seconds that it has to be long.
+        """
+        words = [*self._in_buffer, *self._pending[:1]]
+        pauses = [(word.end + after.start) / 2 for word, after in pairwise(words) if after.start - word.end >= shortest]
+        return max(pauses, default=None)
+
     def trim(self, at: float) -> None:
         """The audio before `at` has left the buffer: the hypotheses to come begin there.
 
@@ -137,19 +171,24 @@ class LocalAgreement:
                 f"can't cut at {at:.2f} s: words from {self._pending[0].start:.2f} s on are not confirmed yet"
             )
         self._trimmed = max(self._trimmed, at)
-        self._in_buffer = [word for word in self._in_buffer if word.end > at]
+        gone = next((place for place, word in enumerate(self._in_buffer) if word.end > at), len(self._in_buffer))
+        self._left += "".join(word.word for word in self._in_buffer[:gone])
+        self._in_buffer = self._in_buffer[gone:]
 
     def _beyond(self, words: Sequence[Word]) -> list[Word]:
         """What a hypothesis says after the confirmed words."""
         words = [word for word in words if word.word.strip()]
         known = self._in_buffer
-        # By the words where they are the same: times move from one hypothesis to the next, more than the paper's code allows for.
+        # By the words, not by their times: these move from one hypothesis to the next, more than the paper's code allows for.
         if len(words) >= len(known) and all(map(_same, known, words)) and (known or not self._latest):
             if known and len(words) > len(known):
                 # The audio did not stop there: its punctuation was not shown yet, and now it is known better.
                 last = words[len(known) - 1].word.rstrip()
                 self._text = self.shown + last[_end_of_words(last) :]
             return words[len(known) :]
+        if known:
+            again = words_again([normalised(one.word) for one in known], [normalised(one.word) for one in words])
+            return words[again:]
         rest = [word for word in words if word.start > self._confirmed_until - EARLY]
         return rest[self._repeated(rest) :]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from speaches.models.pool import Loaded
     from speaches.realtime.work import Hearing
 
-CONTEXT_CHARS = 200  # of what was confirmed before, as Macháček et al. (2023) prompt with
+CONTEXT_CHARS = 200  # of what was said before, as Macháček et al. (2023) prompt with
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,14 @@ async def hear(samples: Samples, how: Hearing, server: Server, *, logprobs: bool
     return Heard(kept, heard.language)
 
 
-async def listen(samples: Samples, how: Hearing, confirmed: str, server: Server) -> list[Word]:
-    """The words so far of a turn that goes on, with times from the start of the samples. Quick: no beam, and no second try."""
-    before = " ".join(filter(None, (how.prompt, confirmed[-CONTEXT_CHARS:])))
-    options = replace(
-        _options(how), prompt=before or None, timestamps=False, words=True, beam_size=1, temperatures=(0.0,)
-    )
+async def listen(samples: Samples, how: Hearing, said_before: str, server: Server) -> list[Word]:
+    """The words so far of a turn that goes on, with times from the start of the samples. Quick: one window, and no second try.
+
+    Args:
+        said_before: What was said before the samples. Nothing of what is in them: Whisper goes on after its prompt, and would skip it.
+    """
+    before = " ".join(filter(None, (how.prompt, said_before[-CONTEXT_CHARS:])))
+    options = replace(_options(how), prompt=before or None, timestamps=False, words=True, temperatures=(0.0,))
     async with server.models.use(how.model, Task.STT) as recogniser:
         check(options, recogniser)
         heard = await _hear_window(samples[-WINDOW_SAMPLES:], options, recogniser, server)

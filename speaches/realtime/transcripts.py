@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from speaches.errors import SpeachesError
 from speaches.realtime.items import Content, Item
 from speaches.realtime.outbox import Outbox, told
-from speaches.realtime.turn import Transcript, Turn
+from speaches.realtime.turn import Heard, Transcript, Turn
 from speaches.realtime.work import Hearing, StopTranscribing, Transcribe
 
 if TYPE_CHECKING:
@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 MOST_LOGPROB_BYTES = 128 * 1024  # of a transcript's; more would make its event too large
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _Awaited:
     item: Item
     content: Content
     turn: Turn | None = None
     """The turn of which the client wants to know the transcript."""
+    heard: Heard = None
+    """What came of it, while a turn before it is still being recognised."""
 
 
 class Transcripts:
@@ -33,6 +35,8 @@ class Transcripts:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._awaited: dict[str, _Awaited] = {}
+        self._queue: list[_Awaited] = []
+        """Turns in the order of their items, in which the client is told: a short one may be recognised before a long one."""
 
     def ask(self, item: Item, speech: Mapping[int, Samples], hearing: Hearing) -> None:
         """Have the speech in a client's item transcribed, by the place of its content."""
@@ -44,8 +48,10 @@ class Transcripts:
     def expect(self, item: Item, turn: Turn, *, told: bool) -> None:
         """A turn was committed as an item; its transcript may be there already."""
         awaited = _Awaited(item, item.content[0], turn if told else None)
+        if told:
+            self._queue.append(awaited)
         if turn.heard is not None:
-            self._put(awaited, turn.heard)
+            self._arrive(awaited, turn.heard)
         else:
             assert turn.work_id is not None
             self._awaited[turn.work_id] = awaited
@@ -53,7 +59,7 @@ class Transcripts:
     def settle(self, work_id: str, heard: Transcript | SpeachesError) -> None:
         """A Transcribe's result. Nothing happens where nobody waits for it any more."""
         if awaited := self._awaited.pop(work_id, None):
-            self._put(awaited, heard)
+            self._arrive(awaited, heard)
 
     def forget(self, item: Item) -> None:
         """The item was deleted."""
@@ -62,11 +68,25 @@ class Transcripts:
             self._outbox.ask(StopTranscribing(work_id))
         for part in item.content:
             part.awaited = False
+        self._queue = [awaited for awaited in self._queue if awaited.item is not item]
+        self._tell_those_next()
 
     def show(self, item_id: str, delta: str) -> None:
         """More of a transcript."""
         if delta:
             self._tell(item_id, "delta", delta=delta)
+
+    def _arrive(self, awaited: _Awaited, heard: Transcript | SpeachesError) -> None:
+        if awaited.turn is None:
+            self._put(awaited, heard)
+        else:
+            awaited.heard = heard
+            self._tell_those_next()
+
+    def _tell_those_next(self) -> None:
+        """A failure takes its turn like a transcript."""
+        while self._queue and (heard := self._queue[0].heard) is not None:
+            self._put(self._queue.pop(0), heard)
 
     def _put(self, awaited: _Awaited, heard: Transcript | SpeachesError) -> None:
         item, content, turn = awaited.item, awaited.content, awaited.turn

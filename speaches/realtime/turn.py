@@ -70,7 +70,7 @@ class Turn:
             return
         start = self.partials.listen_to(end)
         self._listening = self._outbox.new_id("listen")
-        self._outbox.ask(Listen(self._listening, buffer.take(start, end), self.hearing, self.partials.shown))
+        self._outbox.ask(Listen(self._listening, buffer.take(start, end), self.hearing, self.partials.before))
 
     def hypothesis(self, work_id: str, words: Sequence[Word], took_ms: int) -> str:
         """Returns what may be shown now."""

@@ -49,7 +49,7 @@ class Listen:
     """shape (n,), float32, 16 kHz: the turn so far, without what is confirmed and old."""
     hearing: Hearing
     prompt: str
-    """What was confirmed before these samples; to be heard as the text before."""
+    """What was said before these samples, as the recogniser's context; nothing of what is in them."""
 
 
 @dataclass(frozen=True)

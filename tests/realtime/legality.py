@@ -28,6 +28,10 @@ class Legality:
         """The item of the speech that was started and not stopped."""
         self._transcripts: dict[str, str] = {}
         self._completed: set[str] = set()
+        self._committed: list[str] = []
+        """Items of turns, in order."""
+        self._told_up_to = -1
+        """The place among them of the last whose transcript was completed, or failed."""
         self._items_of: dict[str, tuple[str, str]] = {}
         """Output items: id -> (response, `added`, `part` or `done`)."""
         self._deltas: dict[tuple[str, str], str] = {}
@@ -113,6 +117,7 @@ class Legality:
 
     def _input_audio_buffer_committed(self, event: Mapping[str, Any]) -> None:
         assert event["item_id"] not in self.items, "committed comes before the item"
+        self._committed.append(event["item_id"])
 
     def _conversation_item_input_audio_transcription_delta(self, event: Mapping[str, Any]) -> None:
         assert event["item_id"] not in self._completed
@@ -122,11 +127,17 @@ class Legality:
     def _conversation_item_input_audio_transcription_completed(self, event: Mapping[str, Any]) -> None:
         assert event["item_id"] not in self._completed, "a transcript is completed once"
         assert event["usage"]["type"] in ("duration", "tokens")
-        self._completed.add(event["item_id"])
+        self._complete(event["item_id"])
 
     def _conversation_item_input_audio_transcription_failed(self, event: Mapping[str, Any]) -> None:
         assert event["item_id"] not in self._completed
-        self._completed.add(event["item_id"])
+        self._complete(event["item_id"])
+
+    def _complete(self, item_id: str) -> None:
+        place = self._committed.index(item_id)
+        assert place > self._told_up_to, "transcripts are completed in the order of their items"
+        self._told_up_to = place
+        self._completed.add(item_id)
 
     # --- Responses ---
 

@@ -169,7 +169,8 @@ def test_a_transcription_session_transcribes_and_nothing_else() -> None:
     talk = Talk("transcription", audio={"input": {"transcription": {"model": "whisper-1", "language": "de-DE"}}})
     talk.speaks()
     talk.is_quiet()
-    assert talk.asked(Transcribe)[-1].hearing.language == "de"
+    (first,) = talk.asked(Transcribe)
+    assert first.hearing.language == "de"
     assert talk.sent() == [
         "input_audio_buffer.speech_started",
         "input_audio_buffer.speech_stopped",
@@ -177,6 +178,8 @@ def test_a_transcription_session_transcribes_and_nothing_else() -> None:
         "conversation.item.added",
         "conversation.item.done",
     ]
+    talk.session.transcribed(first.work_id, "Eins.")
+    assert talk.one("conversation.item.input_audio_transcription.completed")["transcript"] == "Eins."
     talk.speaks()
     talk.is_quiet()
     talk.transcribes("Zwei.")

@@ -15,6 +15,7 @@ from tests.realtime.talking import Talk
 
 DELTA = "conversation.item.input_audio_transcription.delta"
 COMPLETED = "conversation.item.input_audio_transcription.completed"
+FAILED = "conversation.item.input_audio_transcription.failed"
 TRANSCRIBING = {"input": {"transcription": {"model": "whisper-1", "prompt": "Tea.", "keywords": ["Earl Grey"]}}}
 
 
@@ -44,6 +45,101 @@ def test_the_transcript_counts_where_the_words_shown_were_wrong() -> None:
     talk.sent()
     talk.transcribes("One cup.")
     assert talk.sent()[0] == COMPLETED, "nothing that was sent can be taken back"
+
+
+def test_what_follows_words_that_were_shown_wrong_is_sent() -> None:
+    talk = Talk(audio=TRANSCRIBING)
+    for _ in range(2):
+        talk.speaks(700)
+        talk.guesses("one pup")
+    talk.is_quiet()
+    talk.sent()
+    talk.transcribes("One cup of tea.")
+    assert talk.one(DELTA)["delta"] == " of tea."
+
+
+def test_a_recogniser_is_not_prompted_with_words_that_it_is_to_hear() -> None:
+    talk = Talk(audio=TRANSCRIBING)
+    for _ in range(3):
+        talk.speaks(700)
+        talk.guesses("one cup")
+    talk.speaks(700)
+    (work,) = talk.asked(Listen)
+    assert (talk.one(DELTA)["delta"], work.prompt) == ("one cup", "")
+
+
+def test_a_recogniser_is_prompted_with_the_words_before_what_it_hears() -> None:
+    talk = Talk(audio=TRANSCRIBING)
+    for _ in range(30):
+        talk.speaks(700)
+        for work in talk.asked(Listen):
+            if work.prompt:
+                assert (work.prompt, round(len(work.samples) / 16_000)) == ("one cup of tea", 12)
+                return
+            talk.session.hypothesis(work.work_id, [*spoken("one cup of", 0.5), *spoken("tea", 3.0)], 100)
+    raise AssertionError("no audio has left the buffer")
+
+
+def spoken(text: str, start: float) -> list[Word]:
+    return [
+        Word(f" {word}", start + place / 2, start + place / 2 + 0.5, 0.9) for place, word in enumerate(text.split())
+    ]
+
+
+def two_turns(talk: Talk) -> tuple[Transcribe, Transcribe]:
+    """What is asked for at their ends."""
+    works = []
+    for _ in range(2):
+        talk.speaks()
+        talk.is_quiet()
+        works.append(talk.asked(Transcribe)[-1])
+    talk.sent()
+    return works[0], works[1]
+
+
+def test_a_turn_that_is_recognised_before_an_earlier_one_waits_for_it() -> None:
+    talk = Talk("transcription", audio=TRANSCRIBING)
+    long, short = two_turns(talk)
+    talk.session.transcribed(short.work_id, "Yes.")
+    assert talk.sent() == []
+    talk.session.transcribed(long.work_id, "Would you like one?")
+    assert [event["transcript"] for event in talk.took() if event["type"] == COMPLETED] == [
+        "Would you like one?",
+        "Yes.",
+    ]
+
+
+def test_a_failure_takes_its_turn_like_a_transcript() -> None:
+    talk = Talk("transcription", audio=TRANSCRIBING)
+    first, second = two_turns(talk)
+    talk.session.transcription_failed(second.work_id, Unavailable("There is no such model."))
+    assert talk.sent() == []
+    talk.session.transcribed(first.work_id, "Yes.")
+    assert talk.sent()[-2:] == [COMPLETED, FAILED]
+    first, second = two_turns(talk)
+    talk.session.transcribed(second.work_id, "No.")
+    talk.session.transcription_failed(first.work_id, Unavailable("There is no such model."))
+    assert [kind for kind in talk.sent() if kind != DELTA] == [FAILED, COMPLETED]
+
+
+def test_nobody_waits_for_a_turn_that_was_deleted() -> None:
+    talk = Talk("transcription", audio=TRANSCRIBING)
+    _, second = two_turns(talk)
+    talk.session.transcribed(second.work_id, "Yes.")
+    talk.send("conversation.item.delete", item_id="item_1")
+    assert COMPLETED in talk.sent()
+
+
+def test_a_silent_commit_waits_for_the_turn_before_it() -> None:
+    talk = Talk("transcription", audio=TRANSCRIBING)
+    talk.speaks()
+    talk.is_quiet()
+    (speech,) = talk.asked(Transcribe)
+    talk.is_quiet()
+    talk.send("input_audio_buffer.commit")
+    assert COMPLETED not in talk.sent()
+    talk.session.transcribed(speech.work_id, "Yes.")
+    assert [event["transcript"] for event in talk.took() if event["type"] == COMPLETED] == ["Yes.", ""]
 
 
 def test_it_is_listened_again_only_when_the_last_hypothesis_is_there_and_there_is_more_to_hear() -> None:
