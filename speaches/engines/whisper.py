@@ -28,8 +28,8 @@ from speaches.engines.whisper_decoding import (
     unfinished,
     within,
 )
-from speaches.engines.word_times import whole_words
 from speaches.engines.whisper_files import check_files
+from speaches.engines.word_times import whole_words
 from speaches.text.plain import plain
 
 if TYPE_CHECKING:

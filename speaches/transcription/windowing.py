@@ -41,7 +41,7 @@ class HeardWindow:
     def activity(self) -> float:
         """The chance of speech in its clearest quarter: somebody who speaks is clear at times, however long the pauses around."""
         chances = self.chances
-        return float(np.sort(chances)[-(-3 * len(chances) // 4) :].mean()) if len(chances) else 0.0
+        return float(np.sort(chances)[3 * len(chances) // 4 :].mean()) if len(chances) else 0.0
 
     @property
     def middle(self) -> float:
@@ -51,8 +51,9 @@ class HeardWindow:
         return float((third + int(np.argmin(smooth))) * FRAME_SIZE / SAMPLE_RATE)
 
     def speech_under(self, segment: Segment) -> float:
-        """Seconds of speech while a segment was said."""
-        return len(speech_between(self.chances, segment.start, segment.end)) * FRAME_SIZE / SAMPLE_RATE
+        """Seconds of speech under the words of a segment; without words nobody knows."""
+        frames = sum(len(speech_between(self.chances, word.start, word.end)) for word in segment.words)
+        return frames * FRAME_SIZE / SAMPLE_RATE
 
     def part(self, start: float, end: float) -> HeardWindow:
         """From `start` to `end` seconds of it."""

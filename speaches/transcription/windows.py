@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from speaches.engines.base import SAMPLE_RATE, WINDOW_SAMPLES, Segment
 from speaches.transcription.activity import Region
 
-LONG_WINDOW = 28 * SAMPLE_RATE  # speech in a window: Whisper's 30 s, less a little silence at its end
+LONG_WINDOW = 29 * SAMPLE_RATE  # speech in a window: Whisper's 30 s, less a little silence at its end
 SHORT_WINDOW = 20 * SAMPLE_RATE  # where the encoder need not see 30 s: loses fewer words, and is faster
 FIRST_WINDOW = 10 * SAMPLE_RATE  # so that the first text need not wait for more
 LONGEST_SPAN = (

@@ -153,8 +153,17 @@ def test_windows_that_the_encoder_sees_more_or_less_of_do_not_share_a_batch(tiny
 
     key = tiny_whisper.batch_key
     assert key(prepared(1)) == key(prepared(20))
-    assert key(prepared(1, short_window=True)) == key(prepared(2, short_window=True))
-    assert key(prepared(1, short_window=True)) != key(prepared(20, short_window=True))
+    short = {"short_window": True, "language": "en"}
+    assert key(prepared(1, **short)) == key(prepared(2, **short))
+    assert key(prepared(1, **short)) != key(prepared(20, **short))
+
+
+def test_only_languages_that_lose_nothing_have_a_short_window(tiny_whisper: Whisper) -> None:
+    def frames(**options: Any) -> int:
+        return int(tiny_whisper.prepare(silence(2), DecodeOptions(short_window=True, **options)).shape[-1])
+
+    assert (frames(language="en"), frames(likely="en")) == (1500, 1500)
+    assert (frames(language="de"), frames(likely="de"), frames()) == (3000, 3000, 3000)
 
 
 # --- Devices ---

@@ -41,7 +41,7 @@ class Scripted(FakeRecogniser):
 
 
 def said(text: str, **marks: float) -> Segment:
-    return Segment(f" {text}" if text else "", 0.0, 25.0, **marks)  # type: ignore[arg-type]
+    return Segment(f" {text}" if text else "", 0.0, 13.0, **marks)  # type: ignore[arg-type]
 
 
 async def prompts(engine: Scripted, count: int = 4, **options: Any) -> list[str | None]:
@@ -178,7 +178,7 @@ class Broken(io.BytesIO):
 @pytest.mark.parametrize("probability", [1.0, 0.1])
 @pytest.mark.parametrize("way", WAYS[:4])
 async def test_what_was_heard_before_a_file_broke_comes_first(way: dict[str, Any], probability: float) -> None:
-    file = Broken(wav(parts(5)), readable=85 * 2 * SAMPLE_RATE)
+    file = Broken(wav(parts(5)), readable=50 * 2 * SAMPLE_RATE)
     async with ears(Scripted(probability=probability), FakeActivity()) as listener:
         texts, error = await until_it_fails(listener, file, **way)
         assert tasks() == set()

@@ -64,12 +64,12 @@ async def test_segments_come_in_order_whichever_worker_is_first() -> None:
             assert third.wait(PATIENCE)  # the first window is ready last
         return level
 
-    parts = [tone(440, 25, level=0.1 * n) for n in range(1, 9)]
+    parts = [tone(440, 13.8, level=0.1 * n) for n in range(1, 9)]
     async with ears(FakeRecogniser(says=says, workers=3), FakeActivity()) as listener:
         segments, outcome = await listener.hear(recording(*parts, pause=1.0), language="en")
     assert text_of(segments).split() == [f"0.{n}" for n in range(1, 9)]
     assert [segment.start for segment in segments] == sorted(segment.start for segment in segments)
-    assert outcome.duration == pytest.approx(8 * 26 + 1, abs=0.01)
+    assert outcome.duration == pytest.approx(8 * 14.8 + 1, abs=0.01)
 
 
 async def test_times_are_those_of_the_recording() -> None:
@@ -125,7 +125,8 @@ async def test_the_first_window_tells_the_language_of_the_rest() -> None:
     engine = FakeRecogniser(language="de")
     async with ears(engine, FakeActivity()) as listener:
         _, outcome = await listener.hear(talk(100))
-    assert [(options.language, options.likely) for options in engine.asked] == [(None, None), *[(None, "de")] * 3]
+    first, *others = [(options.language, options.likely) for options in engine.asked]
+    assert (first, set(others)) == ((None, None), {(None, "de")})
     assert outcome.language == "de"
 
 

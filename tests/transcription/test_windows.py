@@ -5,13 +5,14 @@ import pytest
 
 from speaches.engines.base import SAMPLE_RATE, WINDOW_SAMPLES, Segment, Word
 from speaches.transcription.activity import Region
-from speaches.transcription.windows import CUT_FRAMES, TimeMap, WindowPacker, quietest_cut
+from speaches.transcription.windows import CUT_SHARE, TimeMap, WindowPacker, quietest_cut
 
 FULL = WINDOW_SAMPLES
 
 
 def packed(*regions: tuple[int, int], size: int = 100) -> list[list[tuple[int, int]]]:
-    packer = WindowPacker(size)
+    packer = WindowPacker()
+    packer.size = size
     windows = [window for start, end in regions for window in packer.add(Region(start, end))] + packer.finish()
     return [[(region.start, region.end) for region in window] for window in windows]
 
@@ -29,7 +30,15 @@ def test_pauses_take_no_room() -> None:
 
 
 def test_a_region_that_is_too_long_is_cut() -> None:
-    assert packed((0, 10), (20, 270)) == [[(0, 10)], [(20, 120)], [(120, 220)], [(220, 270)]]
+    assert packed((0, 10), (20, 20 + 2 * FULL)) == [[(0, 10)], [(20, 20 + FULL)], [(20 + FULL, 20 + 2 * FULL)]]
+
+
+def test_a_window_spans_two_minutes_at_most_so_that_no_pause_is_kept_in_memory() -> None:
+    minute = 60 * SAMPLE_RATE
+    assert packed((0, 50), (minute, minute + 10), (2 * minute, 2 * minute + 10)) == [
+        [(0, 50), (minute, minute + 10)],
+        [(2 * minute, 2 * minute + 10)],
+    ]
 
 
 def test_a_region_of_just_a_window_fills_it() -> None:
@@ -46,7 +55,7 @@ def test_any_regions_are_packed_wholly_in_order_and_in_windows_that_are_not_too_
         places = np.cumsum(rng.integers(0, 150, 40)).tolist()
         regions = [(start, end) for start, end in zip(places[::2], places[1::2], strict=True) if end > start]
         windows = packed(*regions)
-        assert all(window and sum(end - start for start, end in window) <= 100 for window in windows)
+        assert all(len(window) == 1 or sum(end - start for start, end in window) <= 100 for window in windows)
         said = {place for start, end in regions for place in range(start, end)}
         flat = [region for window in windows for region in window]
         assert {place for start, end in flat for place in range(start, end)} == said
@@ -54,7 +63,8 @@ def test_any_regions_are_packed_wholly_in_order_and_in_windows_that_are_not_too_
 
 
 def test_what_an_open_window_needs_is_from_its_first_region_on() -> None:
-    packer = WindowPacker(100)
+    packer = WindowPacker()
+    packer.size = 100
     assert packer.needed_from is None
     packer.add(Region(20, 60))
     packer.add(Region(70, 100))
@@ -115,10 +125,10 @@ def test_only_the_last_ten_seconds_are_looked_at() -> None:
     chances[100] = 0.0
     chances[700] = 0.5
     assert quietest_cut(chances) == 700
-    assert 937 - CUT_FRAMES > 600
+    assert 937 - CUT_SHARE > 600
 
 
-@pytest.mark.parametrize("count", [1, 2, 10, CUT_FRAMES, CUT_FRAMES + 1])
+@pytest.mark.parametrize("count", [1, 2, 10, CUT_SHARE, CUT_SHARE + 1])
 def test_a_cut_leaves_something_before_it(count: int) -> None:
     for chances in ([0.0] * count, [0.5] * (count - 1) + [0.0]):
         assert 1 <= quietest_cut(chances) <= count
