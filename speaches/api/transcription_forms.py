@@ -119,6 +119,9 @@ class TranslationForm(Parameters):
     )
     condition_on_previous_text: bool = Field(False, description="Tell each window what was said before it.")
     without_timestamps: bool = Field(False, description="One segment for each window of up to 30 s; a little faster.")
+    audio_track: int | None = Field(
+        None, ge=0, description="Which audio track of the file, from 0; by default the one that a player plays."
+    )
     max_cue_chars: int = Field(42, ge=8, le=200, description="Characters in a line of srt and vtt.")
     max_cue_seconds: float = Field(7.0, ge=0.5, le=60, description="Seconds of a cue of srt, vtt and lrc.")
     min_cue_seconds: float = Field(
@@ -209,7 +212,9 @@ def transcribe_options(
         logprobs="logprobs" in getattr(form, "include", []),
         short_window=short_window,
     )
-    return TranscribeOptions(decode, form.vad_filter, _activity(form), form.condition_on_previous_text)
+    return TranscribeOptions(
+        decode, form.vad_filter, _activity(form), form.condition_on_previous_text, form.audio_track
+    )
 
 
 def _languages(form: TranslationForm) -> tuple[str | None, tuple[str, ...]]:

@@ -42,6 +42,8 @@ class TranscribeOptions:
     activity: ActivityOptions = field(default_factory=lambda: ActivityOptions(max_speech_duration_s=LONGEST_SPEECH))
     condition_on_previous_text: bool = False
     """Whether each window is told what was said before. Windows then wait for each other."""
+    audio_track: int | None = None
+    """Which audio track of the file, from 0; None is the one that a player plays."""
 
 
 @dataclass
@@ -96,7 +98,7 @@ async def transcribe(
     language = options.decode.language or (engine.languages[0] if len(engine.languages) == 1 else None)
     recording = Recording(language, options.decode.short_window)
     outcome.language = options.decode.language or "en"
-    async with recogniser.scheduler.admit() as request, _opened(source, limits, threads) as audio:
+    async with recogniser.scheduler.admit() as request, _opened(source, limits, threads, options.audio_track) as audio:
         frames = activity.engine.stream()
         windows = (
             speech_windows(audio, frames, options.activity, recording, one_language=options.decode.language is not None)
@@ -112,14 +114,14 @@ async def transcribe(
 
 
 @contextlib.asynccontextmanager
-async def _opened(source: Source, limits: AudioLimits, threads: Threads) -> AsyncIterator[AudioFile]:
+async def _opened(source: Source, limits: AudioLimits, threads: Threads, track: int | None) -> AsyncIterator[AudioFile]:
     """Open a recording, and close it: also where the reader leaves before it is open, and so never has it."""
     from speaches.audio.decode import AudioFile
 
     files = contextlib.ExitStack()
 
     def open_it() -> AudioFile:
-        return files.enter_context(AudioFile(source.file, limits, source.content_type))
+        return files.enter_context(AudioFile(source.file, limits, source.content_type, track))
 
     try:
         yield await threads.run(open_it)

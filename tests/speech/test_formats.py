@@ -52,8 +52,11 @@ def test_whisper_hears_the_same_words_in_every_format(name: str, whole: bool, ti
     rate = FORMATS[name].rate
     options = SpeakOptions(Voice("en-us", "English", "en-US"), response_format=name, sample_rate=rate)
     data = asyncio.run(bytes_of(say(TEXT), options, whole))
+    # The tiny model has never heard a telephone: at 8 kHz it mistakes a word, whether the format is G.711 or none.
+    telephoned = resample(resample(say(TEXT), SAMPLE_RATE, rate), rate, SAMPLE_RATE)
+    said = TEXT if rate >= SAMPLE_RATE else words_heard(tiny_whisper, telephoned)
     for reader in readers(name, data):
-        assert words_heard(tiny_whisper, resample(reader(data, rate), rate, SAMPLE_RATE)) == TEXT
+        assert words_heard(tiny_whisper, resample(reader(data, rate), rate, SAMPLE_RATE)) == said
 
 
 @pytest.mark.parametrize(("name", "rate"), [("mp3", 16_000), ("mp3", 24_000), ("aac", 16_000), ("opus", 16_000)])
