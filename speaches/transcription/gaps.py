@@ -11,13 +11,12 @@ from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from speaches.engines.base import SAMPLE_RATE, Segment, Word
 from speaches.transcription.activity import FRAME_SIZE
 from speaches.transcription.doubts import TOO_IMPROBABLE
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
     from speaches.engines.base import Samples
@@ -26,6 +25,7 @@ FRAME = FRAME_SIZE / SAMPLE_RATE  # seconds
 SPEECH = 0.5
 """A frame is speech from this chance on."""
 SHORTEST_GAP = 0.7  # seconds of speech; less is the fade of a word, or a breath
+LONGEST_FADE = 0.3  # seconds of speech next to a word, and before a pause, that are its own
 MARGIN = 0.2  # seconds that are heard again before and after the speech, as far as no word is there
 COPY_SHARE = 0.5
 """Words that stand twice are said once where the one takes less than this share of the other's time."""
@@ -48,14 +48,28 @@ def gaps(segments: Sequence[Segment], chances: Samples, duration: float) -> list
     ends = [(0.0, 0.0), *((word.start, word.end) for word in words), (duration, duration)]
     found = []
     for (_, end), (start, _) in pairwise(ends):
-        speech = speech_between(chances, end, start)
+        speech = _without_fades(speech_between(chances, end, start), end, start)
         if len(speech) * FRAME >= SHORTEST_GAP:
             found.append((max(end, speech[0] * FRAME - MARGIN), min(start, (speech[-1] + 1) * FRAME + MARGIN)))
     return found
 
 
+def _without_fades(speech: npt.NDArray[np.intp], end: float, start: float) -> npt.NDArray[np.intp]:
+    """Frames with speech between two words, without what belongs to these words: their times are not exact."""
+    import numpy as np
+
+    runs = np.split(speech, np.flatnonzero(np.diff(speech) > 1) + 1)
+    if len(runs) > 1 and runs[0][0] * FRAME - end < FRAME and len(runs[0]) * FRAME < LONGEST_FADE:
+        runs = runs[1:]
+    if len(runs) > 1 and start - (runs[-1][-1] + 1) * FRAME < FRAME and len(runs[-1]) * FRAME < LONGEST_FADE:
+        runs = runs[:-1]
+    return np.concatenate(runs)
+
+
 def speech_between(chances: Samples, start: float, end: float) -> npt.NDArray[np.intp]:
     """The numbers of the frames with speech from `start` to `end` seconds."""
+    import numpy as np
+
     first, last = round(start / FRAME), round(end / FRAME)
     return np.flatnonzero(chances[first:last] >= SPEECH) + first
 

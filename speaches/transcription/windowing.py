@@ -46,9 +46,10 @@ class HeardWindow:
     @property
     def middle(self) -> float:
         """Seconds: where it can be cut in about the middle with the least harm."""
-        third = len(self.chances) // 3
-        smooth = np.convolve(self.chances[third : 2 * third], np.ones(5), "same")
-        return float((third + int(np.argmin(smooth))) * FRAME_SIZE / SAMPLE_RATE)
+        count = len(self.chances)
+        places = np.arange(count // 3, max(count // 3 + 1, 2 * count // 3))
+        chance = np.convolve(np.pad(self.chances, 2, mode="edge"), np.ones(5), "valid")[places]
+        return float(places[np.argmin(chance + np.abs(places - count / 2) / count)] * FRAME_SIZE / SAMPLE_RATE)
 
     def speech_under(self, segment: Segment) -> float:
         """Seconds of speech under the words of a segment; without words nobody knows."""

@@ -179,7 +179,7 @@ def test_a_script_can_be_executed_and_has_no_syntax_error(script: Path) -> None:
 def test_make_offers_the_scripts() -> None:
     listed = subprocess.run(["make", "-s", "-C", str(ROOT)], capture_output=True, text=True, check=True).stdout
     offered = {line.split()[1] for line in listed.splitlines()}
-    assert offered == {"help", "run", "test", "lint", "bench", "serve"}
+    assert offered == {"help", "run", "test", "test-real", "lint", "bench", "serve"}
     assert offered - {"help"} <= {script.name for script in SCRIPTS}
 
 
@@ -194,7 +194,11 @@ def test_ci_installs_into_a_folder_of_its_own_and_removes_it() -> None:
     text = (ROOT / ".ci/run").read_text()
     assert "export VENV=$folder/venv" in text
     assert "trap 'rm -rf \"$folder\"' EXIT" in text
-    assert [line.split()[-1] for line in text.splitlines() if line.startswith("step make")] == ["test", "lint"]
+    assert [line.split()[-1] for line in text.splitlines() if line.startswith("step make")] == [
+        "test",
+        "test-real",
+        "lint",
+    ]
 
 
 def test_bench_runs_all_or_one(checkout: Checkout) -> None:

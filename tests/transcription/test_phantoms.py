@@ -61,3 +61,15 @@ def test_the_filter_counts_what_it_drops() -> None:
 
 def test_the_phrases_are_written_as_they_are_compared() -> None:
     assert [phrase for phrase in PHRASES if normalised(phrase) != phrase] == []
+
+
+def test_a_phrase_that_is_really_said_again_and_again_is_kept() -> None:
+    phantoms = PhantomFilter()
+    assert all(phantoms.keeps(Segment(" Yes.", n, n + 0.5), 1.0, spoken=0.4) for n in range(12))
+    assert phantoms.dropped == 0
+
+
+def test_a_loop_over_a_pause_is_dropped() -> None:
+    phantoms = PhantomFilter()
+    kept = [phantoms.keeps(Segment(" Yes.", n, n + 0.5), 1.0, spoken=0.4 if n < 2 else 0.0) for n in range(12)]
+    assert sum(kept) == MOST_REPEATS + 1
