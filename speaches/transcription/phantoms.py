@@ -20,7 +20,7 @@ NO_ACTIVITY = 0.15
 MOST_REPEATS = 2
 """How often the same segment may follow itself without a look at the audio: people do say things twice."""
 SPOKEN_SHARE = 0.5
-"""A repetition with speech under it, of this share of the time that the phrase took first, was said: people do say things twelve times."""
+"""A repetition with speech under it, of this share of what was under the phrase first, was said: people do say things twelve times."""
 
 PHRASES = frozenset(
     {
@@ -54,7 +54,7 @@ class PhantomFilter:
     _last: str = ""
     _repeats: int = 0
     _took: float = 0.0
-    """Seconds that the last phrase took when it was said first."""
+    """Seconds of speech under the last phrase when it was said first."""
 
     def keeps(self, segment: Segment, activity: float, spoken: float = 0.0) -> bool:
         """Whether a segment is to be believed.
@@ -66,9 +66,9 @@ class PhantomFilter:
         text = normalised(segment.text)
         self._repeats = self._repeats + 1 if text == self._last else 0
         if not self._repeats:
-            self._last, self._took = text, segment.end - segment.start
+            self._last, self._took = text, spoken
         repeated = self._repeats > (0 if _doubtful(segment, activity) else MOST_REPEATS)
-        repeated = repeated and spoken < SPOKEN_SHARE * self._took
+        repeated = repeated and not (spoken and spoken >= SPOKEN_SHARE * self._took)
         made_up = not text or repeated or is_phantom(segment, activity)
         self.dropped += made_up
         return not made_up
