@@ -1,4 +1,8 @@
-"""Where the audio of a container is on the container's clock: silence for what is missing."""
+"""Where the samples of a recording are on the clock of its file.
+
+A container stamps its packets. Audio that begins after the video, or pauses, has later stamps than a count of samples would give it, and
+silence takes the place of what is missing. Samples are never cut: a clock that goes back leaves them where they are.
+"""
 
 from __future__ import annotations
 
@@ -7,37 +11,71 @@ from typing import Any
 
 from speaches.engines.base import SAMPLE_RATE
 
-TIMED = ("matroska", "webm", "mov", "mp4", "flv", "mpegts", "asf")
-"""Formats whose times are more than a count of what came before."""
-MOST_SILENCE = 600.0  # seconds that are put in for one gap; a clock that jumps further was set anew
-JITTER = 0.1  # seconds by which times may differ from the count of samples: containers round them
-SECOND = bytes(2 * SAMPLE_RATE)
-MICROSECONDS = 1_000_000  # FFmpeg's AV_TIME_BASE
+STAMPED = ("matroska", "mov", "flv", "mpegts", "mpeg", "asf", "ogg", "avi", "rm", "nut", "mxf", "wtv")
+"""Formats with stamps of their own; of the others FFmpeg counts what came before, by the rate that the first frame has."""
+JITTER = 0.1  # seconds; containers round their stamps, and encoders have a delay: what differs by less is no gap
+RESTART = (
+    1.0  # seconds; a clock that goes back this far at once counts from there on, as where two recordings were joined
+)
+LONGEST_GAP = 3600.0  # seconds, where the file doesn't say how long it is
+MICROSECOND = 1e-6  # FFmpeg's AV_TIME_BASE
+SECOND_OF_SILENCE = bytes(2 * SAMPLE_RATE)
 
 
 class Timeline:
-    """The clock of one recording. A track that begins after the video, or pauses, does so in what is decoded too."""
+    """The clock of one track.
 
-    def __init__(self, container: Any) -> None:
-        self._timed = any(name in TIMED for name in container.format.name.split(","))
-        # Recordings of browsers start anywhere: only what lies behind the earliest track counts.
-        self._origin = (container.start_time or 0) / MICROSECONDS
-        self._clock = 0.0
-        """Seconds that were given so far."""
+    Args:
+        longest: Seconds of audio that are taken; no gap reaches beyond.
+    """
 
-    def silence_before(self, frame: Any) -> Iterator[memoryview]:
-        """PCM at 16 kHz to put before a frame, mostly none."""
-        if self._timed and frame.pts is not None and frame.time_base:
-            gap = frame.pts * float(frame.time_base) - self._origin - self._clock
-            if JITTER < gap <= MOST_SILENCE:
-                self._clock += gap
-                yield from _silence(round(gap * SAMPLE_RATE))
-            elif abs(gap) > JITTER:
-                self._origin += gap  # the clock was set anew; nothing that was recorded is cut off
-        self._clock += frame.samples / frame.sample_rate
+    def __init__(self, container: Any, track: Any, longest: float) -> None:
+        self.missing = 0
+        """Samples at 16 kHz that were not recorded, before the last frame that was placed."""
+        # Recordings of browsers and of live streams begin at any time: the earliest track begins at 0.
+        self._origin = None if container.start_time is None else container.start_time * MICROSECOND
+        self._end = container.duration * MICROSECOND + JITTER if container.duration else None
+        self._longest = longest
+        self._unit = float(track.time_base or 0)
+        self._stamped = not set(STAMPED).isdisjoint(container.format.name.split(","))
+        self._given = 0.0
+        """Seconds that were recorded or were missing, before the next frame."""
+        self._expected: float | None = None
+        """Stamp in seconds that the next frame has if nothing is missing."""
+
+    def place(self, frame: Any) -> int:
+        """Say how many samples are missing in all before this frame, the next one of the track."""
+        length = frame.samples / frame.sample_rate
+        if self._stamped and frame.pts is not None:
+            stamp = frame.pts * self._unit
+            if self._origin is None:
+                self._origin = stamp
+            late = stamp - self._origin - self._given
+            if not -JITTER < late < JITTER:
+                self._differ(stamp, late)
+            self._expected = stamp + length
+        self._given += length
+        return self.missing
+
+    def _differ(self, stamp: float, late: float) -> None:
+        assert self._origin is not None
+        if late > 0 and self._is_gap(late):
+            self._given += late
+            self.missing += round(late * SAMPLE_RATE)
+        # A little overlap is made up for by the next gap. What else goes back, or ahead beyond belief, is a clock that was set.
+        elif late > 0 or self._expected is None or stamp < self._expected - RESTART:
+            self._origin += late
+
+    def _is_gap(self, seconds: float) -> bool:
+        """Whether so much can be missing, as the file says how long it is."""
+        after = self._given + seconds
+        if self._end is not None and self._given < self._end:
+            return bool(after <= min(self._end, self._longest))
+        return seconds <= LONGEST_GAP and after <= self._longest
 
 
-def _silence(samples: int) -> Iterator[memoryview]:
+def silence(samples: int) -> Iterator[memoryview]:
+    """PCM at 16 kHz, a second at a time."""
     while samples > 0:
-        yield memoryview(SECOND)[: 2 * min(samples, SAMPLE_RATE)]
+        yield memoryview(SECOND_OF_SILENCE)[: 2 * min(samples, SAMPLE_RATE)]
         samples -= SAMPLE_RATE

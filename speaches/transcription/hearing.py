@@ -149,8 +149,13 @@ class Hearing:
         future = self._submit(window, features, options)
         task = asyncio.create_task(self._whole(window, future, options))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._end)
         return task
+
+    def _end(self, task: asyncio.Task[Hypothesis]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen: what failed after an earlier window had failed is nobody's to await
 
     def _submit(self, window: HeardWindow, features: Any, options: DecodeOptions) -> asyncio.Future[Hypothesis]:
         once = replace(options, temperatures=options.temperatures[:1], words=True)

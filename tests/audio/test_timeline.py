@@ -74,7 +74,7 @@ def test_the_default_track_is_heard_unless_another_is_asked_for(tmp_path: Path) 
     for track, hertz in enumerate((440, 880)):
         with AudioFile(io.BytesIO(data), AudioLimits(), track=track) as audio:
             assert pitch(np.concatenate(list(audio.blocks()))) == pytest.approx(hertz, abs=2)
-    with pytest.raises(InvalidRequest, match="2 audio tracks"):
+    with pytest.raises(InvalidRequest, match="audio_track can be 0 to 1"):
         AudioFile(io.BytesIO(data), AudioLimits(), track=2)
 
 
@@ -127,3 +127,31 @@ def test_the_rate_of_a_content_type_is_believed(content_type: str, rate: int, ch
 def test_a_rate_that_can_not_be_is_refused(wrong: str) -> None:
     with pytest.raises(InvalidRequest, match="must be a whole number"):
         decode(b"\0" * 32_000, content_type=f"audio/pcm;{wrong}")
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_speech_in_any_channel_of_six_is_as_loud_as_alone(place: int) -> None:
+    one = tone(440, 2)
+    channels = np.zeros((len(one), 6), np.float32)
+    channels[:, place] = one
+    assert level(decode(by_libsndfile(channels, RATE, "WAV", "PCM_16"))) == pytest.approx(level(one), rel=0.05)
+
+
+def test_a_default_track_with_nothing_in_it_makes_way_for_the_next(tmp_path: Path) -> None:
+    target, empty, speech = tmp_path / "a.mkv", tmp_path / "empty.wav", tmp_path / "speech.wav"
+    empty.write_bytes(wav(silence(0)))
+    speech.write_bytes(wav(tone(880, 1)))
+    run_ffmpeg(["-i", str(empty), "-i", str(speech), "-map", "0:a", "-map", "1:a", str(target)], b"")
+    assert pitch(decode(target.read_bytes())) == pytest.approx(880, abs=2)
+
+
+def test_the_order_of_bytes_of_l16_is_found() -> None:
+    pcm = np.frombuffer(to_pcm16(tone(440, 2)), "<i2")
+    for order in ("<i2", ">i2"):
+        assert pitch(decode(pcm.astype(order).tobytes(), content_type="audio/L16;rate=16000")) == pytest.approx(
+            440, abs=2
+        )
+
+
+def test_a_file_that_says_what_it_is_is_not_raw_whatever_its_type() -> None:
+    assert pitch(decode(wav(tone(440, 1)), content_type="audio/basic")) == pytest.approx(440, abs=2)
