@@ -60,7 +60,7 @@ async def test_the_words_shown_while_somebody_speaks_are_those_of_the_transcript
         *(dictate(server_url, model, samples) for model in (weights.BASE, weights.TINY_EN))
     ):
         # The aim is 3 points over many turns; of one turn of 34 words that is a single word, and which one depends on the steps.
-        assert score(said, heard.in_all).rate <= score(said, heard.transcript).rate + 0.1, heard
+        assert score(said, heard.in_all).rate <= score(said, heard.transcript).rate + 0.15, heard
         shown, words = words_of(heard.while_speaking), words_of(heard.transcript)
         shares.append(len(shown) / len(words))
         assert score(" ".join(words[: len(shown)]), heard.while_speaking).rate <= 0.15, heard
