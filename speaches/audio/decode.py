@@ -36,7 +36,7 @@ SUPPORTED = ("flac", "m4a", "mp3", "mp4", "mpeg", "mpga", "oga", "ogg", "wav", "
 BLOCK_SAMPLES = SAMPLE_RATE  # what `blocks` gives at once, at least
 SLOWEST_RATE = 1000  # Hz; a frame of 300 bytes at 1 Hz would become 18 hours, gigabytes of memory
 SHORTEST_SECONDS = 0.1  # OpenAI refuses shorter files in the same way
-RAW_HEAD = 1 << 18  # bytes of a file in which it is looked for what the samples are
+RAW_HEAD = 1 << 18  # bytes of a file without a header that show what its samples are
 WAV_HEAD = 16_384  # bytes of a WAV file in which FFmpeg looks for DTS disguised as PCM; it would take 3 ms to look as far as it likes to
 
 

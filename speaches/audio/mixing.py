@@ -50,7 +50,7 @@ def mix(parts: Iterator[memoryview], layout: str) -> Iterator[memoryview]:
         if size >= 2 * len(places) * SAMPLE_RATE:
             yield mixer.mix(b"".join(pending))
             pending, size = [], 0
-    if pending:
+    if size:
         yield mixer.mix(b"".join(pending))
 
 
@@ -86,17 +86,17 @@ class Mixer:
         heard = self._levels >= QUIET * self._levels.max()
         total = self._weights[heard].sum()
         # Nothing but the bass channel has sound: then it is not only bass.
-        factors: Floats = self._weights / total if total else heard.astype(np.float32) / np.float32(heard.sum())
+        factors: Floats = self._weights / total if total else heard.astype(np.float32) / heard.sum()
         together = window @ factors
         if np.dot(together, together) < CANCELLED * len(window) * np.dot(power, np.square(factors)):
             likeness = window.T @ window[:, int((power * factors).argmax())]
-            return np.asarray(np.where(likeness < 0, -factors, factors), np.float32)
+            factors = np.where(likeness < 0, -factors, factors)
         return factors
 
 
 def _turn(window: Floats, before: Floats, after: Floats) -> Floats:
     """The mix of a window that begins with other factors than it goes on with."""
-    mono = window @ after
+    mono: Floats = window @ after
     if not np.array_equal(before, after):
         count = min(RAMP, len(window))
         share = np.linspace(0, 1, count, dtype=np.float32)

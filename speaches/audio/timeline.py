@@ -11,11 +11,13 @@ from typing import Any
 
 from speaches.engines.base import SAMPLE_RATE
 
-STAMPED = ("matroska", "mov", "flv", "mpegts", "mpeg", "asf", "ogg", "avi", "rm", "nut", "mxf", "wtv")
+STAMPED = ("matroska", "mov", "flv", "mpegts", "mpeg", "asf", "ogg", "nut", "mxf", "wtv")
 """Formats with stamps of their own; of the others FFmpeg counts what came before, by the rate that the first frame has."""
+GUESSED = ("matroska", "flv")
+"""Formats where only the whole file has a length; if a track seems to have one, then both are guessed."""
 JITTER = 0.1  # seconds; containers round their stamps, and encoders have a delay: what differs by less is no gap
 RESTART = (
-    1.0  # seconds; a clock that goes back this far at once counts from there on, as where two recordings were joined
+    1.0  # seconds; a clock that goes back so far at once counts from there on, as where two recordings were joined
 )
 LONGEST_GAP = 3600.0  # seconds, where the file doesn't say how long it is
 MICROSECOND = 1e-6  # FFmpeg's AV_TIME_BASE
@@ -34,7 +36,7 @@ class Timeline:
         """Samples at 16 kHz that were not recorded, before the last frame that was placed."""
         # Recordings of browsers and of live streams begin at any time: the earliest track begins at 0.
         self._origin = None if container.start_time is None else container.start_time * MICROSECOND
-        self._end = container.duration * MICROSECOND + JITTER if container.duration else None
+        self._end = _declared_end(container, track)
         self._longest = longest
         self._unit = float(track.time_base or 0)
         self._stamped = not set(STAMPED).isdisjoint(container.format.name.split(","))
@@ -70,8 +72,17 @@ class Timeline:
         """Whether so much can be missing, as the file says how long it is."""
         after = self._given + seconds
         if self._end is not None and self._given < self._end:
-            return bool(after <= min(self._end, self._longest))
+            return after <= min(self._end, self._longest)
         return seconds <= LONGEST_GAP and after <= self._longest
+
+
+def _declared_end(container: Any, track: Any) -> float | None:
+    """Seconds that the file says it is long; None if it doesn't, as of a live stream.
+
+    FFmpeg guesses then, by the bit rates of the tracks. In formats whose tracks have no lengths of their own it gives them some.
+    """
+    guesses = not set(GUESSED).isdisjoint(container.format.name.split(",")) and track.duration is not None
+    return None if guesses or not container.duration else container.duration * MICROSECOND + JITTER
 
 
 def silence(samples: int) -> Iterator[memoryview]:

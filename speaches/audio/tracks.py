@@ -25,9 +25,12 @@ def choose_tracks(container: Any, number: int | None) -> list[Any]:
         tracks.sort(key=_is_secondary)  # stable: else in the file's order
     else:
         if not 0 <= number < len(tracks):
-            allowed = f"0 to {len(tracks) - 1}" if len(tracks) > 1 else "only 0"
+            last = len(tracks) - 1
+            there = (
+                f"{len(tracks)} audio tracks; it must be from 0 to {last}" if last else "1 audio track; it must be 0"
+            )
             raise InvalidRequest(
-                f"audio_track is {number}, but the number of audio tracks in the file is {len(tracks)}; audio_track can be {allowed}.",
+                f"audio_track is {number}, but the file has {there}.",
                 param="audio_track",
                 code="invalid_value",
             )
