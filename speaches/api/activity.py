@@ -37,6 +37,9 @@ class ActivityForm(Parameters):
     )
     min_silence_duration_ms: float = Field(1000, ge=0, description="A shorter pause does not end speech.")
     speech_pad_ms: float = Field(0, ge=0, description="Added at both ends.")
+    audio_track: int | None = Field(
+        None, ge=0, description="Which audio track of the file, from 0; by default the one that a player plays."
+    )
 
 
 @router.post("/v1/audio/speech/timestamps", openapi_extra=upload_of(ActivityForm))
@@ -53,10 +56,10 @@ async def _regions(server: Server, upload: Upload[ActivityForm]) -> list[Region]
     from speaches.audio.decode import AudioFile
     from speaches.transcription.windowing import speech_regions
 
-    source, threads = upload.source, server.threads
-    options = ActivityOptions(**upload.parameters.model_dump(exclude={"model"}))
-    async with server.models.use(upload.parameters.model, Task.VAD) as activity:
-        audio = await threads.run(AudioFile, source.file, server.audio_limits, source.content_type)
+    source, threads, form = upload.source, server.threads, upload.parameters
+    options = ActivityOptions(**form.model_dump(exclude={"model", "audio_track"}))
+    async with server.models.use(form.model, Task.VAD) as activity:
+        audio = await threads.run(AudioFile, source.file, server.audio_limits, source.content_type, form.audio_track)
         try:
             # A second at a time, so that requests take turns and a client that leaves is noticed.
             found = threads.iterate(speech_regions(audio, activity.engine.stream(), options))

@@ -137,7 +137,7 @@ def _decoded(data: str) -> Source:
         content = _from_base64(rest if is_url else data)
     except ValueError:
         raise InvalidRequest("The audio is not valid base64.", param="file", code="invalid_base64") from None
-    return Source(io.BytesIO(content), head.removeprefix("data:").split(";")[0] if is_url else "")
+    return Source(io.BytesIO(content), head.removeprefix("data:").removesuffix(";base64") if is_url else "")
 
 
 def _from_base64(text: str) -> bytes:
