@@ -74,7 +74,7 @@ def test_the_default_track_is_heard_unless_another_is_asked_for(tmp_path: Path) 
     for track, hertz in enumerate((440, 880)):
         with AudioFile(io.BytesIO(data), AudioLimits(), track=track) as audio:
             assert pitch(np.concatenate(list(audio.blocks()))) == pytest.approx(hertz, abs=2)
-    with pytest.raises(InvalidRequest, match="audio_track can be 0 to 1"):
+    with pytest.raises(InvalidRequest, match="from 0 to 1"):
         AudioFile(io.BytesIO(data), AudioLimits(), track=2)
 
 
